@@ -1,0 +1,58 @@
+"""Tracker families that can be searched: one module per family, found by its file name."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any, cast
+
+from search_spaces._architecture import from_json, to_json
+from search_spaces._family import Architecture, Family, TrackerNetwork, Units
+from search_spaces._geometry import Choice, Geometry, Normalisation
+from search_spaces._errors import ArchitectureError, ParetrackError
+
+__all__ = [
+    "Architecture",
+    "ArchitectureError",
+    "Choice",
+    "Family",
+    "Geometry",
+    "Normalisation",
+    "ParetrackError",
+    "TrackerNetwork",
+    "Units",
+    "architecture_from_json",
+    "architecture_to_json",
+    "build",
+    "load",
+    "names",
+]
+
+
+def names() -> list[str]:
+    """The families on offer, sorted."""
+    return sorted(m.name for m in iter_modules(__path__) if not m.name.startswith("_"))
+
+
+def load(name: str) -> Family[Any]:
+    """The family called ``name``. The cast is made true by tests/contracts."""
+    if name not in names():
+        raise ArchitectureError(
+            f"no tracker family named {name!r}; choose one of {', '.join(names())}"
+        )
+    return cast(Family[Any], import_module(f"{__name__}.{name}"))
+
+
+def build(architecture: Architecture) -> TrackerNetwork:
+    """The network that an architecture describes, with fresh weights."""
+    return load(architecture.family).build(architecture)
+
+
+def architecture_to_json(architecture: Architecture) -> dict[str, Any]:
+    return to_json(architecture)
+
+
+def architecture_from_json(data: Any) -> Architecture:
+    """The architecture that was stored, of whatever family it names."""
+    family = data.get("family") if isinstance(data, dict) else None
+    if not isinstance(family, str):
+        raise ArchitectureError("not an architecture: there is no field 'family'")
+    return cast(Architecture, from_json(load(family).Architecture, data))
