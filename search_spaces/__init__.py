@@ -5,9 +5,9 @@ from pkgutil import iter_modules
 from typing import Any, cast
 
 from search_spaces._architecture import from_json, to_json
+from search_spaces._errors import ArchitectureError, ParetrackError
 from search_spaces._family import Architecture, Family, TrackerNetwork, Units
 from search_spaces._geometry import Choice, Geometry, Normalisation
-from search_spaces._errors import ArchitectureError, ParetrackError
 
 __all__ = [
     "Architecture",

@@ -19,7 +19,7 @@ class DatasetError(ParetrackError):
 
 
 class Frames(Protocol):
-    """The pictures of a video. Indexing decodes; nothing is held in memory for longer than needed."""
+    """The pictures of a video. Indexing decodes one; nothing stays in memory."""
 
     def __len__(self) -> int: ...
 
