@@ -1,13 +1,18 @@
 """Tracker families that can be searched: one module per family, found by its file name."""
 
+from __future__ import annotations
+
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from search_spaces._architecture import from_json, to_json
 from search_spaces._errors import ArchitectureError, ParetrackError
-from search_spaces._family import Architecture, Family, TrackerNetwork, Units
+from search_spaces._family import Architecture, Family, Units
 from search_spaces._geometry import Choice, Geometry, Normalisation
+
+if TYPE_CHECKING:
+    from search_spaces._network import TrackerNetwork
 
 __all__ = [
     "Architecture",
@@ -25,6 +30,16 @@ __all__ = [
     "load",
     "names",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # The one name that needs torch, which takes seconds to import: commands that only list, check
+    # or explain do without it.
+    if name == "TrackerNetwork":
+        from search_spaces._network import TrackerNetwork
+
+        return TrackerNetwork
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def names() -> list[str]:

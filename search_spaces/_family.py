@@ -1,13 +1,14 @@
 """What every family offers. A family is a module: the module itself satisfies ``Family``."""
 
-from abc import ABC, abstractmethod
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
-from torch import Tensor, nn
-
-from search_spaces._geometry import Geometry
+if TYPE_CHECKING:  # torch takes seconds to import; what only needs names and errors goes without
+    from search_spaces._geometry import Geometry
+    from search_spaces._network import TrackerNetwork
 
 
 class Architecture(Protocol):
@@ -32,34 +33,6 @@ class Units:
     layer: str
     width: int
     kind: Literal["channels", "heads", "head_dims"] = "channels"
-
-
-class TrackerNetwork(nn.Module, ABC):
-    """A network in two branches: the template once, then every frame.
-
-    Crops are normalised float tensors (batch, 3, side, side). The template branch leaves a tuple of
-    tensors, batch first, that the frame branch takes as it is. Maps are what the head says, as the
-    authors' code has them; ``decode`` turns them into scores (batch, n) in 0..1 and boxes
-    (batch, n, 4) as (cx, cy, w, h) in pixels of the search crop, with
-    n = boxes_per_cell * map_size ** 2.
-    """
-
-    @abstractmethod
-    def template(self, crop: Tensor) -> tuple[Tensor, ...]: ...
-
-    @abstractmethod
-    def maps(self, crop: Tensor, template: tuple[Tensor, ...]) -> tuple[Tensor, ...]: ...
-
-    @abstractmethod
-    def decode(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]: ...
-
-    def forward(self, template_crop: Tensor, search_crop: Tensor) -> tuple[Tensor, ...]:
-        """Both branches at once: the maps. For training and for tracing."""
-        return self.maps(search_crop, self.template(template_crop))
-
-    def frame(self, crop: Tensor, template: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """The per-frame network: scores and boxes."""
-        return self.decode(self.maps(crop, template))
 
 
 A = TypeVar("A", bound=Architecture)
