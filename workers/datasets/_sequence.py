@@ -55,10 +55,11 @@ class Problem:
 class Dataset(Protocol):
     """What each module of workers/datasets/ offers."""
 
-    SPLITS: tuple[str, ...]
+    @property
+    def SPLITS(self) -> tuple[str, ...]: ...  # noqa: N802 - a constant of the module
 
-    def load(self, root: Path, split: str) -> list[Sequence]:
-        """The sequences of a split, in name order. Frames are not decoded yet.
+    def load(self, root: Path, split: str, *, count: int | None = None) -> list[Sequence]:
+        """The sequences of a split, or its first ``count``, in name order, frames not decoded yet.
 
         Raises DatasetError naming the file where the tree is not as published.
         """
