@@ -1,0 +1,51 @@
+"""The command ``paretrack``: one file a command, in service/commands/.
+
+Exit codes: 0 done; 1 done, and the answer is no (problems found, a gate or a candidate failed);
+2 the request is wrong (a file, a value, a name): the message says what to do; 130 interrupted.
+"""
+
+import os
+import sys
+
+import typer
+from rich.console import Console
+from rich.panel import Panel
+
+from search_spaces._errors import ParetrackError
+from service.commands import checkpoint, dataset, demo, doctor, evaluate, export, track, train
+
+app = typer.Typer(
+    help="Make visual object trackers light: cut, recover, measure, compare.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.command("demo")(demo.demo)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("track")(track.track)
+app.command("export")(export.export)
+app.command("doctor")(doctor.doctor)
+app.add_typer(dataset.app, name="dataset")
+app.add_typer(checkpoint.app, name="checkpoint")
+
+
+def main() -> None:
+    """Run a command; what a user got wrong is one message, a bug keeps its traceback."""
+    try:
+        app()
+    except ParetrackError as error:
+        _show(str(error))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _show("interrupted; what was finished is kept, and the same command goes on from there")
+        sys.exit(130)
+
+
+def _show(message: str) -> None:
+    if "--json" in sys.argv or not sys.stderr.isatty():
+        sys.stderr.write(f"paretrack: {message}\n")
+    else:
+        width = min(100, int(os.environ.get("COLUMNS", "100")))
+        Console(stderr=True, width=width).print(Panel(message, title="paretrack", style="red"))

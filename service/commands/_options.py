@@ -1,0 +1,65 @@
+"""Options that several commands share, and how their values are read."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from search_spaces._errors import ParetrackError
+from service.settings import read_settings
+
+if TYPE_CHECKING:
+    from workers.training import Recipe
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Tracker = Annotated[
+    str, typer.Option("--tracker", help="A shipped teacher's name, or a tracker's folder.")
+]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
+Dataset = Annotated[str, typer.Option("--dataset", help="synthetic, got10k, lasot, otb or folder.")]
+Root = Annotated[
+    Path | None,
+    typer.Option("--root", help="Where the data set lies. Default for synthetic: PARETRACK_HOME."),
+]
+Count = Annotated[
+    int | None, typer.Option("--count", min=1, help="Only so many sequences. Default: all.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Of everything that is drawn by lot.")]
+
+
+def numbers(text: str, count: int | None, name: str) -> list[float]:
+    """'1,2,3' as numbers; ``count`` of them, if given."""
+    try:
+        values = [float(part) for part in text.replace(" ", "").split(",") if part]
+    except ValueError:
+        values = []
+    if not values or (count is not None and len(values) != count):
+        wanted = "numbers" if count is None else f"{count} numbers"
+        raise ParetrackError(f"{name}: expected {wanted} separated by commas, got {text!r}")
+    return values
+
+
+def data_root(name: str, root: Path | None) -> Path:
+    """Where a data set lies: only the synthetic one has a place of its own."""
+    if root is None and name != "synthetic":
+        raise ParetrackError(f"say where {name} lies: --root FOLDER")
+    return root or read_settings(os.environ).data
+
+
+def chosen_recipe(path: Path | None, **given: Any) -> "Recipe":
+    """The recipe of a file, or the usual one, with what was given on the command line."""
+    from workers.training import Recipe, recipe_from_json
+
+    changes = {name: value for name, value in given.items() if value is not None}
+    if path is None:
+        if "steps" not in changes:
+            raise ParetrackError("say how long to train: --steps N, or --recipe FILE")
+        return Recipe(**changes)
+    try:
+        stored = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ParetrackError(f"{path} is not a recipe: {error}") from error
+    return replace(recipe_from_json(stored), **changes)

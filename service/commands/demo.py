@@ -1,0 +1,110 @@
+"""paretrack demo: the whole story of one candidate, with a table and a picture at the end."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from service.commands._options import Json
+from service.commands.dataset import ready
+from service.commands.evaluate import summary, watching
+from service.settings import read_settings
+from service.terminal import Terminal, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from workers.accuracy import Interval
+    from workers.candidate import Candidate, Measurement
+
+
+def demo(
+    teacher: Annotated[str, typer.Option("--teacher")] = "siamrpn-synthetic",
+    mmacs: Annotated[float, typer.Option("--mmacs", help="Limit for the candidate.")] = 10.0,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Of recovery.")] = 100,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the outcome.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Cut a shipped tracker to a quarter, recover it, and compare it with its teacher.
+
+    The first run makes the synthetic benchmark (a minute or two); later ones find it.
+    Example: `paretrack demo --mmacs 5`
+    """
+    from workers.candidate import Candidate, Data
+    from workers.checkpoints import load_tracker
+    from workers.evaluation import evaluate
+    from workers.pruning.widths import within_macs
+    from workers.teachers import find
+    from workers.training import Recipe
+
+    terminal = Terminal(as_json)
+    settings = read_settings(os.environ)
+    folder = out or settings.out / "demo"
+    with terminal.bar("data") as bar:
+        ready(settings.data, {"val": None, "train": None}, bar)
+    architecture, _ = load_tracker(find(teacher))
+    as_it_is = Candidate(
+        teacher=find(teacher),
+        architecture=architecture,
+        data=Data(dataset="synthetic", root=settings.data),
+    )
+    smaller = replace(
+        as_it_is, architecture=within_macs(architecture, mmacs * 1e6), recipe=Recipe(steps=steps)
+    )
+    judged: dict[str, Measurement] = {}
+    for name, candidate in (("teacher", as_it_is), ("candidate", smaller)):
+        with terminal.bar(name) as bar:
+            judged[name] = evaluate(candidate, folder / name, watch=watching(bar, name))
+    picture = folder / "strip.png"
+    _draw(judged, smaller, picture)
+    terminal.answer({**judged, "picture": picture}, summary(judged))
+    terminal.remark(_by_attribute(judged))
+    terminal.say(f"the picture: {picture}\nthe tracker: {folder / 'candidate'}")
+    terminal.say(f"next: paretrack export ./bundle --tracker {folder / 'candidate'}")
+    if any(measurement.state == "FAILED" for measurement in judged.values()):
+        raise typer.Exit(1)
+
+
+def _by_attribute(judged: dict[str, "Measurement"]) -> "Table":
+    """AO where it is hard, for everybody."""
+    found = {name: m.accuracy.by_attribute for name, m in judged.items() if m.accuracy}
+    attributes = sorted(next(iter(found.values()), {}))
+    rows = [
+        [
+            f"{attribute} ({next(iter(found.values()))[attribute].sequences})",
+            *(_interval(by[attribute].interval) for by in found.values()),
+        ]
+        for attribute in attributes
+    ]
+    return table(("AO by attribute (sequences)", *found), rows)
+
+
+def _interval(interval: "Interval") -> str:
+    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def _draw(judged: dict[str, "Measurement"], candidate: "Candidate", picture: Path) -> None:
+    """The candidate's best, median and worst sequence, with everybody's boxes."""
+    from workers.evaluation import read_boxes, sequences
+    from workers.figures import draw_strip
+
+    accuracy = judged["candidate"].accuracy
+    if accuracy is None:
+        return
+    ranked = sorted(accuracy.overlap_of, key=lambda name: -accuracy.overlap_of[name])
+    chosen = (ranked[0], ranked[len(ranked) // 2], ranked[-1])
+    data = candidate.data
+    by_name = {s.name: s for s in sequences(data, data.judged_on, data.judged_count)}
+    boxes = [read_boxes(m.tracker) for m in judged.values() if m.tracker]
+    rows = {}
+    for name in chosen:
+        sequence = by_name[name]
+        moments = np.linspace(0, len(sequence.frames) - 1, 6).astype(int)
+        rows[f"{name}, AO {accuracy.overlap_of[name]:.2f}"] = [
+            (sequence.frames[t], [sequence.boxes[t], *(of[name][t] for of in boxes)])
+            for t in moments
+        ]
+    draw_strip(rows, ("ground truth", *judged), picture)

@@ -1,0 +1,30 @@
+"""What the operator decides, read once from the environment and handed down as a value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``home`` holds what is generated and produced: data sets, trackers, measurements."""
+
+    home: Path
+    database_url: str | None  # None: embedded
+
+    @property
+    def data(self) -> Path:
+        return self.home / "data"
+
+    @property
+    def out(self) -> Path:
+        return self.home / "out"
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """PARETRACK_HOME (default ~/.paretrack) and PARETRACK_DATABASE_URL."""
+    home = environment.get("PARETRACK_HOME")
+    return Settings(
+        home=Path(home) if home else Path.home() / ".paretrack",
+        database_url=environment.get("PARETRACK_DATABASE_URL") or None,
+    )

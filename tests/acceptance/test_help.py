@@ -1,0 +1,25 @@
+"""Every command explains itself, with an example."""
+
+import typer
+from typer.testing import CliRunner
+
+from service.cli import app
+
+
+def commands(group: object, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Every command below a group, as the words that call it."""
+    below = getattr(group, "commands", None)
+    if below is None:
+        return [path]
+    return [found for name, child in below.items() for found in commands(child, (*path, name))]
+
+
+def test_every_command_has_help_with_an_example_and_json() -> None:
+    found = commands(typer.main.get_command(app))
+    assert len(found) >= 11
+    for words in found:
+        shown = CliRunner().invoke(app, [*words, "--help"], terminal_width=200)
+        assert shown.exit_code == 0
+        assert f"paretrack {' '.join(words)}" in shown.output.replace("\n", " "), words
+        assert "Example" in shown.output, words
+        assert "--json" in shown.output, words

@@ -1,0 +1,139 @@
+"""The story of one candidate, with real parts at small size."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from search_spaces import ParetrackError, architecture_from_json, load
+from tests.workers.test_tracking import moving_square
+from workers.candidate import Candidate, Data
+from workers.checkpoints import load_tracker, save_tracker
+from workers.evaluation import Happening, evaluate, read_boxes
+from workers.pruning.widths import narrowed
+from workers.training import Recipe, fresh_network
+
+TINY = load("siamrpn").PRESETS["siamrpn-tiny"]
+
+
+def write_folder(root: Path, count: int, length: int) -> None:
+    """Moving squares as a user's own pictures."""
+    for number in range(count):
+        sequence = moving_square(length, 2, number)
+        folder = root / f"square-{number}"
+        folder.mkdir(parents=True)
+        for t in range(length):
+            assert cv2.imwrite(str(folder / f"{t:04d}.png"), sequence.frames[t][..., ::-1])
+        np.savetxt(folder / "groundtruth.txt", sequence.boxes, fmt="%d", delimiter=",")
+
+
+@pytest.fixture(scope="module")
+def candidate(tmp_path_factory: pytest.TempPathFactory) -> Candidate:
+    root = tmp_path_factory.mktemp("story")
+    write_folder(root / "data", 3, 6)
+    save_tracker(root / "teacher", TINY, fresh_network(TINY, seed=0))
+    return Candidate(
+        teacher=root / "teacher",
+        architecture=narrowed(TINY, keep=0.5),
+        recipe=Recipe(steps=4, batch=4),
+        data=Data(dataset="folder", root=root / "data", train="all", judged_on="all"),
+        probes=("eager",),
+    )
+
+
+def test_the_whole_story_leaves_a_tracker_its_boxes_and_a_measurement(
+    candidate: Candidate, tmp_path: Path
+) -> None:
+    heard: list[Happening] = []
+
+    found = evaluate(candidate, tmp_path, watch=heard.append)
+
+    assert found.state == "COMPLETE", found.reason
+    assert found.cost is not None and found.accuracy is not None
+    assert found.cost.macs_frame < 0.5e6
+    assert found.latency["eager"].step.median_ms > 0
+    assert found.latency["eager"].track is not None
+    assert [moment.step for moment in found.curve][-1] == 4
+    assert found.inherited != found.recovered
+    assert set(found.seconds) == {
+        "build", "cost", "latency, eager", "data", "inherited accuracy", "recovery", "accuracy",
+    }  # fmt: skip
+    assert {happening.step for happening in heard} >= set(found.seconds)
+    architecture, network = load_tracker(tmp_path)
+    assert architecture == candidate.architecture
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    assert parameters == found.cost.parameters
+    boxes = read_boxes(tmp_path)
+    assert {name: rows.shape for name, rows in boxes.items()} == {
+        f"square-{n}": (6, 4) for n in range(3)
+    }
+    stored = json.loads((tmp_path / "measurement.json").read_text())
+    assert stored["accuracy"]["average_overlap"]["value"] == found.accuracy.average_overlap.value
+    assert architecture_from_json(stored["architecture"]) == candidate.architecture
+
+
+def test_the_same_seed_gives_the_same_accuracy_and_weights(
+    candidate: Candidate, tmp_path: Path
+) -> None:
+    quick = replace(candidate, probes=())
+    a = evaluate(quick, tmp_path / "a")
+    b = evaluate(quick, tmp_path / "b")
+    c = evaluate(replace(quick, seed=1), tmp_path / "c")
+
+    def bits(name: str) -> list[torch.Tensor]:
+        return list(load_tracker(tmp_path / name)[1].state_dict().values())
+
+    assert a.accuracy is not None and b.accuracy is not None
+    assert a.accuracy.overlap_of == b.accuracy.overlap_of
+    assert all(torch.equal(x, y) for x, y in zip(bits("a"), bits("b"), strict=True))
+    assert not all(torch.equal(x, y) for x, y in zip(bits("a"), bits("c"), strict=True))
+    assert c.state == "COMPLETE"
+
+
+def test_the_teacher_itself_is_a_candidate(candidate: Candidate, tmp_path: Path) -> None:
+    found = evaluate(replace(candidate, architecture=TINY, recipe=None, probes=()), tmp_path)
+    assert found.state == "COMPLETE"
+    assert found.recovered is None and found.curve == ()
+    teacher, kept = load_tracker(candidate.teacher)[1], load_tracker(tmp_path)[1]
+    assert all(
+        torch.equal(x, y)
+        for x, y in zip(teacher.state_dict().values(), kept.state_dict().values(), strict=True)
+    )
+
+
+def test_random_weights_inherit_nothing(candidate: Candidate, tmp_path: Path) -> None:
+    plain = replace(candidate, recipe=None, probes=())
+    inherited = evaluate(plain, tmp_path / "inherited")
+    random = evaluate(replace(plain, weights="random"), tmp_path / "random")
+    assert inherited.inherited != random.inherited
+
+
+def test_a_candidate_that_fails_is_a_measurement_with_a_reason(
+    candidate: Candidate, tmp_path: Path
+) -> None:
+    diverging = Recipe(steps=30, learning_rate=1e30, clip=None, warmup=0.0)
+    found = evaluate(replace(candidate, recipe=diverging, probes=()), tmp_path)
+    assert found.state == "FAILED"
+    assert found.reason is not None and "lower the learning rate" in found.reason
+    assert found.cost is not None
+    assert json.loads((tmp_path / "measurement.json").read_text())["state"] == "FAILED"
+
+
+@pytest.mark.parametrize(
+    ("change", "known"),
+    [
+        ({"probes": ("wishful",)}, "eager"),
+        ({"pruning": "wishful"}, "magnitude"),
+        ({"recovery": "wishful"}, "finetune"),
+    ],
+)
+def test_a_name_that_nobody_knows_is_refused_before_any_work(
+    candidate: Candidate, change: dict[str, object], known: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ParetrackError, match=rf"wishful.*{known}"):
+        evaluate(replace(candidate, **change), tmp_path / "never")  # type: ignore[arg-type]
+    assert not (tmp_path / "never").exists()

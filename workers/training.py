@@ -1,0 +1,308 @@
+"""The training loop: pairs in, a better network out. Teachers and recovery both go through it.
+
+A run is a function of its recipe: the same seed gives the same weights on one machine, and a run
+that was killed and resumed ends with the weights of one that was not.
+"""
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces import Architecture, Geometry, ParetrackError, TrackerNetwork, build
+from workers.checkpoints import load_state, save_state
+from workers.datasets import Sequence
+from workers.losses import Loss, LossWeights, tracking_loss
+from workers.pairs import Augmentation, Pairs, PairSource
+from workers.predictor import network_input
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a network is trained. Everything that decides the outcome is here."""
+
+    steps: int
+    batch: int = 32
+    learning_rate: float = 1e-3
+    backbone_rate: float = 1.0  # the backbone's share of the learning rate; published: 0.1
+    weight_decay: float = 1e-4
+    warmup: float = 0.03  # share of the steps
+    schedule: Literal["cosine", "drop"] = "cosine"
+    drop_at: float = 0.8  # schedule "drop": where the rate falls to a tenth, as share of the steps
+    clip: float | None = 1.0  # norm of the gradient; published: 0.1
+    ema: float | None = None  # decay of the moving average that is kept instead of the last weights
+    mixed_precision: bool = False  # on a GPU
+    weights: LossWeights = field(default_factory=LossWeights)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch"):
+            if getattr(self, name) < 1:
+                raise ParetrackError(f"a recipe's {name} is at least 1, got {getattr(self, name)}")
+        if not self.learning_rate > 0:
+            raise ParetrackError(f"a recipe's learning_rate is over 0, got {self.learning_rate}")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The state of training after a step, for bars and curves."""
+
+    step: int
+    steps: int
+    loss: float
+    terms: dict[str, float]
+    rate: float
+    pairs_per_second: float
+    seconds_left: float
+    validation: dict[str, float] = field(default_factory=dict)
+
+
+Report = Callable[[Moment], None]
+Validate = Callable[[TrackerNetwork], dict[str, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saving:
+    """Where a run's state lies and how often it is written."""
+
+    path: Path
+    every: int = 200
+
+
+def fresh_network(architecture: Architecture, seed: int) -> TrackerNetwork:
+    """Random weights that the seed decides."""
+    torch.manual_seed(seed)
+    return build(architecture)
+
+
+def train(
+    network: TrackerNetwork,
+    geometry: Geometry,
+    sequences: list[Sequence],
+    recipe: Recipe,
+    *,
+    device: torch.device | str = "cpu",
+    report: Report | None = None,
+    report_every: int = 10,
+    validate: Validate | None = None,
+    validate_every: int = 500,
+    saving: Saving | None = None,
+) -> list[Moment]:
+    """Train ``network`` in place; the curve. Goes on where ``saving`` says that a run was left."""
+    run = _Run(network, recipe, torch.device(device))
+    curve = run.resume(saving.path) if saving and saving.path.exists() else []
+    source = PairSource(sequences, geometry, recipe.augmentation, recipe.seed)
+    batches = source.batches(recipe.batch, first=run.step)
+    window = _Window(run.step, recipe)
+    while run.step < recipe.steps:
+        loss = run.advance(next(batches), geometry)
+        window.add(loss)
+        judged = validate is not None and (
+            run.step % validate_every == 0 or run.step == recipe.steps
+        )
+        if judged or run.step % report_every == 0 or run.step == recipe.steps:
+            validation = validate(run.averaged()) if validate and judged else {}
+            curve.append(window.moment(run.step, run.rate(), validation))
+            if report:
+                report(curve[-1])
+        if saving and (run.step % saving.every == 0 or run.step == recipe.steps):
+            run.save(saving.path, curve)
+    batches.close()
+    network.load_state_dict(run.averaged().state_dict())
+    network.eval()
+    return curve
+
+
+class _Run:
+    """What changes while training: weights, optimizer, average, number of the step."""
+
+    def __init__(self, network: TrackerNetwork, recipe: Recipe, device: torch.device) -> None:
+        torch.manual_seed(recipe.seed)
+        self.step = 0
+        self._network = network.to(device).train()
+        self._recipe = recipe
+        self._device = device
+        self._optimizer = torch.optim.AdamW(
+            _parameter_groups(network, recipe), lr=recipe.learning_rate
+        )
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self._amp)
+        self._average = _Average(network, recipe.ema) if recipe.ema else None
+
+    @property
+    def _amp(self) -> bool:
+        return self._recipe.mixed_precision and self._device.type == "cuda"
+
+    def rate(self) -> float:
+        return learning_rate(self.step, self._recipe)
+
+    def averaged(self) -> TrackerNetwork:
+        return self._average.network if self._average else self._network
+
+    def advance(self, pairs: Pairs, geometry: Geometry) -> Loss:
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.rate() * group["share"]
+        # The random numbers of a step do not depend on how the run came to it.
+        torch.manual_seed(self._recipe.seed * 1_000_003 + self.step)
+        self._network.train()
+        with torch.autocast(self._device.type, enabled=self._amp):
+            loss = self._loss(pairs, geometry)
+        if not torch.isfinite(loss.total):
+            raise ParetrackError(
+                f"the loss became {float(loss.total.detach())} at step {self.step}: "
+                f"lower the learning rate ({self._recipe.learning_rate}) or clip gradients harder"
+            )
+        self._optimizer.zero_grad(set_to_none=True)
+        self._scaler.scale(loss.total).backward()  # type: ignore[no-untyped-call]
+        if self._recipe.clip is not None:
+            self._scaler.unscale_(self._optimizer)
+            nn.utils.clip_grad_norm_(self._network.parameters(), self._recipe.clip)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self.step += 1
+        if self._average:
+            self._average.follow(self._network, self.step)
+        return loss
+
+    def _loss(self, pairs: Pairs, geometry: Geometry) -> Loss:
+        templates = network_input(pairs.templates, geometry).to(self._device)
+        searches = network_input(pairs.searches, geometry).to(self._device)
+        maps = self._network(templates, searches)
+        boxes = torch.from_numpy(pairs.boxes).to(self._device)
+        same = torch.from_numpy(pairs.same).to(self._device)
+        full = tuple(part.float() for part in maps)
+        return tracking_loss(
+            self._network, full, boxes, same, geometry.search_size, self._recipe.weights
+        )
+
+    def save(self, path: Path, curve: list[Moment]) -> None:
+        optimizer = self._optimizer.state_dict()["state"]
+        state: dict[str, Any] = {
+            "step": self.step,
+            "recipe": asdict(self._recipe),
+            "network": self._network.state_dict(),
+            "optimizer": {str(index): entry for index, entry in optimizer.items()},
+            "scaler": self._scaler.state_dict(),
+            "curve": [asdict(moment) for moment in curve],
+        }
+        if self._average:
+            state["average"] = self._average.network.state_dict()
+        save_state(path, state)
+
+    def resume(self, path: Path) -> list[Moment]:
+        state = load_state(path)
+        if state.get("recipe") != _as_stored(asdict(self._recipe)):
+            raise ParetrackError(
+                f"{path} holds a run with another recipe: "
+                "give the recipe that it was started with, or another place to save"
+            )
+        self._network.load_state_dict(state["network"])
+        optimizer = self._optimizer.state_dict()
+        optimizer["state"] = {int(index): entry for index, entry in state["optimizer"].items()}
+        self._optimizer.load_state_dict(optimizer)
+        self._scaler.load_state_dict(state["scaler"])
+        if self._average:
+            self._average.network.load_state_dict(state["average"])
+        self.step = int(state["step"])
+        return [Moment(**moment) for moment in state["curve"]]
+
+
+class _Average:
+    """An exponential moving average of weights and batch-norm statistics."""
+
+    def __init__(self, network: TrackerNetwork, decay: float) -> None:
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self._decay = decay
+
+    @torch.no_grad()
+    def follow(self, network: TrackerNetwork, step: int) -> None:
+        # Early on a long average would still be mostly the random start.
+        decay = min(self._decay, (1 + step) / (10 + step))
+        for kept, new in zip(
+            self.network.state_dict().values(), network.state_dict().values(), strict=True
+        ):
+            if kept.dtype.is_floating_point:
+                kept.lerp_(new, 1 - decay)
+            else:
+                kept.copy_(new)
+
+
+class _Window:
+    """Means since the last report, and how fast it goes."""
+
+    def __init__(self, first: int, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._began, self._first = time.monotonic(), first
+        self._losses: list[Loss] = []
+
+    def add(self, loss: Loss) -> None:
+        terms = {name: term.detach() for name, term in loss.terms.items()}
+        self._losses.append(Loss(loss.total.detach(), terms))
+
+    def moment(self, step: int, rate: float, validation: dict[str, float]) -> Moment:
+        losses, self._losses = self._losses, []
+        per_step = (time.monotonic() - self._began) / max(step - self._first, 1)
+        return Moment(
+            step=step,
+            steps=self._recipe.steps,
+            loss=_mean([loss.total for loss in losses]),
+            terms={name: _mean([loss.terms[name] for loss in losses]) for name in losses[0].terms},
+            rate=rate,
+            pairs_per_second=self._recipe.batch / max(per_step, 1e-9),
+            seconds_left=per_step * (self._recipe.steps - step),
+            validation=validation,
+        )
+
+
+def learning_rate(step: int, recipe: Recipe) -> float:
+    """The rate of a step: a linear warm-up, then a cosine to zero or one drop to a tenth."""
+    warmup = max(1, round(recipe.steps * recipe.warmup))
+    if step < warmup:
+        return recipe.learning_rate * (step + 1) / warmup
+    if recipe.schedule == "drop":
+        return recipe.learning_rate * (0.1 if step >= recipe.steps * recipe.drop_at else 1.0)
+    progress = (step - warmup) / max(recipe.steps - warmup, 1)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+
+def _parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Backbone and rest have their own rates; norms and biases do not decay."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            key = (name.startswith("backbone."), parameter.ndim > 1)
+            groups.setdefault(key, []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "share": recipe.backbone_rate if in_backbone else 1.0,
+            "weight_decay": recipe.weight_decay if decays else 0.0,
+        }
+        for (in_backbone, decays), parameters in groups.items()
+    ]
+
+
+def recipe_from_json(data: Any) -> Recipe:
+    """The recipe that ``asdict`` wrote; an error names what is unknown or missing."""
+    try:
+        parts = dict(data)
+        parts["weights"] = LossWeights(**parts.get("weights", {}))
+        parts["augmentation"] = Augmentation(**parts.get("augmentation", {}))
+        return Recipe(**parts)
+    except (TypeError, ValueError) as error:
+        raise ParetrackError(f"not a recipe: {error}") from error
+
+
+def _mean(values: list[Tensor]) -> float:
+    return float(torch.stack(values).mean())
+
+
+def _as_stored(recipe: dict[str, Any]) -> Any:
+    return json.loads(json.dumps(recipe))
