@@ -303,6 +303,7 @@ def test_every_rule_of_the_loop_is_reproduced_to_the_last_digit(
     seed: int,
 ) -> None:
     assume(box[0] < size[0] and box[1] < size[1] and box[0] + box[2] > 0 and box[1] + box[3] > 0)
+    assume(box[2] < 2 * size[0] and box[3] < 2 * size[1])
     random = np.random.default_rng(seed)
     images = random.integers(0, 256, (5, size[1], size[0], 3), np.uint8)
     count = geometry.boxes_per_cell * geometry.map_size**2
@@ -369,6 +370,7 @@ def call(script: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch, *arg
         ("square.mp4", "1,2,0,40", "is no box in a picture"),
         ("square.mp4", "nan,2,3,40", "is no box in a picture"),
         ("square.mp4", "1,2,inf,40", "is no box in a picture"),
+        ("square.mp4", "1,2,1e6,40", "is no box in a picture"),
     ],
 )
 def test_what_a_user_gets_wrong_is_said_in_a_line(

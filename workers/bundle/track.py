@@ -55,7 +55,7 @@ class Tracker:
         x, y, w, h = (float(value) for value in box)
         height, width = image.shape[:2]
         shown = min(x + w, width) > max(x, 0) and min(y + h, height) > max(y, 0)
-        if not (shown and w * h < math.inf):
+        if not (shown and w < 2 * width and h < 2 * height):
             raise TrackError(f"{(x, y, w, h)} is no box in a picture of {width}x{height} pixels")
         # Trackers of the Siamese line count pixels, not edges: their centre is half a pixel off.
         inset = 1 if self.geometry.rule == "context" else 0
@@ -229,10 +229,10 @@ def x_y_w_h(text: str) -> Four:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Follow one target through a video.")
     parser.add_argument("video", type=Path, metavar="VIDEO_OR_FOLDER")
-    parser.add_argument("--box", type=x_y_w_h, required=True, help="the target's x,y,w,h at first")
+    parser.add_argument("--box", type=x_y_w_h, required=True, metavar="x,y,w,h", help="at first")
     parser.add_argument("--out", type=Path, help="text file for the boxes (else: printed)")
     parser.add_argument("--draw", type=Path, help="video file to write with the boxes drawn in")
-    parser.add_argument("--threads", type=int, default=1, help="of the processor (default: 1)")
+    parser.add_argument("--threads", type=int, default=1, help="for the networks (default: 1)")
     options = parser.parse_args()
     try:
         boxes = follow(Tracker(threads=options.threads), options)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from workers.datasets._synthetic import camera, canvas
 from workers.datasets._synthetic.camera import HEIGHT, WIDTH, Backdrop, Light
-from workers.datasets._synthetic.cast import Actor, cast
+from workers.datasets._synthetic.cast import BOX_SHARE, Actor, cast
 from workers.datasets._synthetic.families import FAMILIES
 from workers.datasets._synthetic.motion import Rng, pace_at
 from workers.datasets._synthetic.sprites import draw
@@ -79,7 +79,7 @@ class Scene:
 
     def speed(self, t: float) -> float:
         """How far the target moves in a frame, in its own sizes."""
-        return pace_at(self.target.path, t) / (0.8 * self.target.gait.size.at(t))
+        return pace_at(self.target.path, t) / (BOX_SHARE * self.target.gait.size.at(t))
 
     def _stream(self, t: float) -> Rng:
         # Times before the scene (-1 is the choice of moments) must not make a negative seed.
