@@ -77,7 +77,10 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
         try:
+            temporary.touch()  # with the permissions that the user wants new files to have
+            mode = temporary.stat().st_mode
             write(temporary)
+            temporary.chmod(mode)
             _sync(temporary)
             temporary.replace(path)
         finally:

@@ -1,6 +1,5 @@
 """Whether two ONNX graphs are the network that they were made from: its weights and its answers."""
 
-import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -80,59 +79,65 @@ def branches(network: TrackerNetwork, geometry: Geometry) -> dict[str, Branch]:
 def check_graphs(network: TrackerNetwork, geometry: Geometry, folder: Path) -> None:
     """Raise an ExportError unless the graphs in the folder are this network."""
     for name, branch in branches(network, geometry).items():
-        _check_weights(folder / name, _weights_used(branch))
+        used = [weight.detach().numpy() for weight in weights_used(branch)]
+        _check_weights(folder / name, used)
     _check_answers(network, geometry, folder)
 
 
-def _check_weights(path: Path, used: Sizes) -> None:
+def _check_weights(path: Path, used: list[NDArray[Any]]) -> None:
     """Compare the sizes of all tensors of two and more dimensions.
 
-    These the exporter neither drops nor joins. Vectors it may: it folds batch norms into
-    convolutions, leaves out zeros and keeps equal ones once. What it computes beforehand (grids,
-    anchors) enters no layer.
+    These the exporter does not drop, and of equal ones it may keep one. Vectors it folds into
+    others and leaves out. What it computes beforehand (grids, anchors) is read by no layer.
     """
-    held, surely_weights = _weights_held(path)
-    missing, foreign = used - held, surely_weights - used
+    held, read = _weights_held(path)
+    missing = _sizes(_different(used)) - _sizes(_different(held))
+    foreign = _sizes(_different(read)) - _sizes(used)
     if missing or foreign:
         raise ExportError(
             f"{path.name} is not the network that was to be exported: its layers read "
-            f"{_numbers(surely_weights):,} weights, the network uses {_numbers(used):,} there; "
+            f"{_numbers(read):,} weights, the network uses {_numbers(used):,} there; "
             f"missing: {_listed(missing)}; not the network's: {_listed(foreign)}"
         )
 
 
-def _weights_used(branch: Branch) -> Sizes:
-    """Of the parameters on which the branch's answers depend: those that get a gradient."""
+def weights_used(branch: Branch) -> list[nn.Parameter]:
+    """Parameters of two and more dimensions on which the branch's answers depend.
+
+    Those are the ones that get a gradient, for which all are made trainable.
+    """
     weights = [weight for weight in branch.module.parameters() if weight.dim() > 1]
     for weight in weights:
         weight.requires_grad_()
     total = sum(answer.sum() for answer in branch.module(*branch.inputs.values()))
     gradients = torch.autograd.grad(total, weights, allow_unused=True)
-    used = [w for w, gradient in zip(weights, gradients, strict=True) if gradient is not None]
-    return _sizes([weight.detach().numpy() for weight in used])
+    return [w for w, gradient in zip(weights, gradients, strict=True) if gradient is not None]
 
 
-def _weights_held(path: Path) -> tuple[Sizes, Sizes]:
-    """Of all tensors in a graph, and of those that a layer reads."""
+def _weights_held(path: Path) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
+    """All tensors of two and more dimensions in a graph, and those that a layer reads."""
     graph = onnx.load(path).graph
     read = {name for node in graph.node if node.op_type in _LAYERS for name in node.input}
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     large = {name: a for name, a in arrays.items() if a.ndim > 1 and a.dtype.kind == "f"}
-    return _sizes(list(large.values())), _sizes([a for name, a in large.items() if name in read])
+    return list(large.values()), [a for name, a in large.items() if name in read]
+
+
+def _different(tensors: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    return list({(_size(tensor), hash(tensor.tobytes())): tensor for tensor in tensors}.values())
 
 
 def _sizes(tensors: list[NDArray[Any]]) -> Sizes:
-    """Equal tensors count once, as in a graph; transposed ones are of one size."""
-    different = {(_size(tensor), hash(tensor.tobytes())) for tensor in tensors}
-    return Counter(size for size, _ in different)
+    return Counter(_size(tensor) for tensor in tensors)
 
 
 def _size(tensor: NDArray[Any]) -> tuple[int, ...]:
+    """The same for a matrix and its transpose, in which a graph may hold it."""
     return tuple(sorted(side for side in tensor.shape if side > 1))
 
 
-def _numbers(sizes: Sizes) -> int:
-    return sum(math.prod(size) * count for size, count in sizes.items())
+def _numbers(tensors: list[NDArray[Any]]) -> int:
+    return sum(tensor.size for tensor in tensors)
 
 
 def _listed(sizes: Sizes) -> str:

@@ -28,7 +28,7 @@ def draw_curve(curve: Sequence[Moment], path: Path, title: str) -> None:
         above.plot(steps, [m.terms[name] for m in curve], linewidth=0.8, label=name)
     above.set_yscale("log")
     above.set_title(title)
-    above.legend(loc="upper right", fontsize=8)
+    above.legend(loc="upper right", fontsize=8, ncols=4)
     judged = [moment for moment in curve if moment.validation]
     for name in judged[0].validation if judged else ():
         line = [(m.step, m.validation[name]) for m in judged if name in m.validation]
@@ -36,7 +36,7 @@ def draw_curve(curve: Sequence[Moment], path: Path, title: str) -> None:
     below.set_xlabel("step")
     below.grid(alpha=0.3)
     if judged:
-        below.legend(loc="lower right", fontsize=8)
+        below.legend(loc="center right", fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100, metadata={"Software": None})
 

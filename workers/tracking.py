@@ -130,7 +130,8 @@ def fill_colour(image: Image, geometry: Geometry) -> NDArray[np.float64]:
     if geometry.padding == "zero":
         return np.zeros(3)
     # The sum is exact and ten times as fast as numpy's mean; cv2.mean would round.
-    return np.array(cv2.sumElems(image)[:3]) / (image.shape[0] * image.shape[1])
+    total = np.array(cv2.sumElems(image)[:3], dtype=np.float64)
+    return total / float(image.shape[0] * image.shape[1])
 
 
 def score_window(geometry: Geometry) -> NDArray[np.float64]:

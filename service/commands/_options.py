@@ -27,6 +27,11 @@ Root = Annotated[
 Count = Annotated[
     int | None, typer.Option("--count", min=1, help="Only so many sequences. Default: all.")
 ]
+TrainSplit = Annotated[str, typer.Option("--train-split", help="What is learnt from.")]
+ValSplit = Annotated[str, typer.Option("--split", help="What is judged on.")]
+TrainCount = Annotated[
+    int | None, typer.Option("--train-count", min=1, help="Only so many to learn from.")
+]
 Seed = Annotated[int, typer.Option("--seed", help="Of everything that is drawn by lot.")]
 
 

@@ -168,3 +168,4 @@ def ready(root: Path, splits: Mapping[str, int | None], bar: Bar) -> None:
             bar.show(done, total, title=f"generating {split}")
 
         synthetic.generate(root, split, count=count, report=show)
+        bar.show(1, 1, title=f"{split} is there")

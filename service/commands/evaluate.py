@@ -16,6 +16,9 @@ from service.commands._options import (
     Json,
     Root,
     Seed,
+    TrainCount,
+    TrainSplit,
+    ValSplit,
     chosen_recipe,
     data_root,
     numbers,
@@ -56,9 +59,10 @@ def evaluate(
     ] = False,
     dataset: Dataset = "synthetic",
     root: Root = None,
-    split: Annotated[str, typer.Option("--split", help="To judge on.")] = "val",
+    split: ValSplit = "val",
     count: Count = None,
-    train_count: Annotated[int | None, typer.Option("--train-count", min=1)] = None,
+    train_split: TrainSplit = "train",
+    train_count: TrainCount = None,
     probe: Annotated[
         list[str] | None, typer.Option("--probe", help="eager, onnx_runtime. Default: both.")
     ] = None,
@@ -97,7 +101,7 @@ def evaluate(
         recipe=recovery,
         data=Data(
             dataset=dataset, root=data_root(dataset, root), judged_on=split,
-            judged_count=count, train_count=train_count,
+            judged_count=count, train=train_split, train_count=train_count,
         ),
         probes=tuple(probe) if probe is not None else ("eager", "onnx_runtime"),
         seed=seed,
@@ -106,7 +110,7 @@ def evaluate(
     usable_device(device)
     if dataset == "synthetic":
         with terminal.bar("data") as bar:
-            needed = {split: count, "train": train_count} if recovery else {split: count}
+            needed = {split: count, train_split: train_count} if recovery else {split: count}
             ready(candidate.data.root, needed, bar)
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     goal = out or read_settings(os.environ).out / "evaluate" / stamp

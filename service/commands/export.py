@@ -20,9 +20,8 @@ def export(
 
     Example: `paretrack export ./drone-tracker --tracker ./out/candidate`
     """
-    from workers.export import export_bundle
-
     from workers.checkpoints import load_tracker
+    from workers.export import export_bundle
     from workers.teachers import find
 
     terminal = Terminal(as_json)
@@ -35,5 +34,6 @@ def export(
     rows = [[path.name, f"{path.stat().st_size / 1000:.0f} kB"] for path in files]
     terminal.answer(
         {"bundle": out, "files": {path.name: path.stat().st_size for path in files}},
-        table(("file", "size"), rows, title=f"{out}: python track.py VIDEO --box x,y,w,h"),
+        table(("file", "size"), rows),
     )
+    terminal.say(f"run it: python {out / 'track.py'} VIDEO --box x,y,w,h")

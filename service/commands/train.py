@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search_spaces._errors import ParetrackError
-from service.commands._options import Count, Dataset, Device, Json, Root, chosen_recipe, data_root
+from service.commands._options import (
+    Count,
+    Dataset,
+    Device,
+    Json,
+    Root,
+    TrainCount,
+    TrainSplit,
+    ValSplit,
+    chosen_recipe,
+    data_root,
+)
 from service.terminal import Bar, Terminal, table
 
 if TYPE_CHECKING:
@@ -28,6 +39,9 @@ def train(
     seed: Annotated[int | None, typer.Option("--seed", help="Of everything drawn by lot.")] = None,
     dataset: Dataset = "synthetic",
     root: Root = None,
+    train_split: TrainSplit = "train",
+    train_count: TrainCount = None,
+    split: ValSplit = "val",
     count: Count = None,
     validate_every: Annotated[int, typer.Option("--validate-every", min=1)] = 500,
     device: Device = "cpu",
@@ -46,8 +60,8 @@ def train(
     terminal = Terminal(as_json)
     network, architecture, geometry = _start(preset, start, seed or 0)
     chosen = chosen_recipe(recipe, steps=steps, batch=batch, learning_rate=learning_rate, seed=seed)
-    training = _data(dataset, root, "train", count, terminal)
-    judged = _data(dataset, root, "val", None, terminal)
+    training = _data(dataset, root, train_split, train_count, terminal)
+    judged = _data(dataset, root, split, count, terminal)
     out.mkdir(parents=True, exist_ok=True)
     with terminal.bar("training") as bar:
         curve = run(

@@ -20,6 +20,6 @@ def test_every_command_has_help_with_an_example_and_json() -> None:
     for words in found:
         shown = CliRunner().invoke(app, [*words, "--help"], terminal_width=200)
         assert shown.exit_code == 0
-        assert f"paretrack {' '.join(words)}" in shown.output.replace("\n", " "), words
+        assert f"paretrack {' '.join(words)}" in " ".join(shown.output.split()), words
         assert "Example" in shown.output, words
         assert "--json" in shown.output, words

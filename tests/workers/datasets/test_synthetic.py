@@ -178,11 +178,36 @@ def test_an_index_of_another_version_is_refused(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-def test_a_header_that_is_no_header_is_an_error_of_the_frame(tmp_path: Path) -> None:
+def test_a_header_that_is_no_header_is_found_by_check(tmp_path: Path) -> None:
     path = small(tmp_path) / "0002.npy"
     path.write_bytes(b"x" * path.stat().st_size)
-    with pytest.raises(DatasetError, match=r"0002\.npy is damaged"):
-        read(tmp_path)[2].frames[0]
+    [problem] = synthetic.check(tmp_path, silent)
+    assert problem.path == path
+    assert "0002.npy is damaged" in problem.message
+
+
+def test_a_file_that_shrinks_after_loading_is_an_error_of_the_frame(tmp_path: Path) -> None:
+    path = small(tmp_path) / "0002.npy"
+    sequence = read(tmp_path)[2]
+    os.truncate(path, path.stat().st_size - 10)
+    with pytest.raises(DatasetError, match=r"0002\.npy is damaged: it ends within frame"):
+        sequence.frames[len(sequence.frames) - 1]
+
+
+def test_fewer_sequences_are_the_first_of_what_is_there_and_nothing_is_made_twice(
+    tmp_path: Path,
+) -> None:
+    folder = small(tmp_path)
+    everything = read(tmp_path)
+    length = len(everything[0].frames)
+    split = everything[0].name.partition("-")[0]
+
+    made = synthetic.generate(tmp_path, split, count=2, length=length, processes=1)
+    first = synthetic.load(tmp_path, split, count=2, length=length)
+
+    assert made == folder
+    assert [sequence.name for sequence in first] == [s.name for s in everything[:2]]
+    assert (first[1].frames[0] == everything[1].frames[0]).all()
 
 
 def test_check_hears_of_each_file_and_finds_one_changed_byte(tmp_path: Path) -> None:
