@@ -77,6 +77,18 @@ def start(box: NDArray[np.float64], geometry: Geometry) -> State:
     return State(x + (w - inset) / 2, y + (h - inset) / 2, w, h)
 
 
+def check_first_box(box: NDArray[np.float64], image: Image) -> None:
+    """Whether a tracker can begin here: the box shows something and is not absurdly large."""
+    height, width = image.shape[:2]
+    x, y, w, h = (float(value) for value in box)
+    shown = w > 0 and h > 0 and x < width and y < height and x + w > 0 and y + h > 0
+    if not (shown and w < 2 * width and h < 2 * height):
+        raise ParetrackError(
+            f"the box {x:g},{y:g},{w:g},{h:g} does not fit a picture of {width} x {height}: give "
+            "x,y of its left upper corner, its width and height, as the target is in the first one"
+        )
+
+
 def template_window(state: State, geometry: Geometry) -> Window:
     if geometry.rule == "factor":
         side = math.ceil(math.sqrt(state.w * state.h) * geometry.template_factor)
@@ -219,6 +231,7 @@ class Follower:
 
     def begin(self, image: Image, box: NDArray[np.float64]) -> Image:
         """The template crop."""
+        check_first_box(box, image)
         self._state = start(box, self._geometry)
         self.box = tuple(float(value) for value in box)
         self._fill = fill_colour(image, self._geometry)

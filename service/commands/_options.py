@@ -68,3 +68,14 @@ def chosen_recipe(path: Path | None, **given: Any) -> "Recipe":
     except (OSError, ValueError) as error:
         raise ParetrackError(f"{path} is not a recipe: {error}") from error
     return replace(recipe_from_json(stored), **changes)
+
+
+def recovery_recipe(
+    teacher: Path, path: Path | None, steps: int | None, learning_rate: float | None
+) -> "Recipe":
+    """How a cut tracker is trained: by a recipe given, else as its teacher was, but shortly."""
+    if path is not None:
+        return chosen_recipe(path, steps=steps, learning_rate=learning_rate)
+    known = teacher / "recipe.json"
+    short = {"steps": steps or 100, "learning_rate": learning_rate or 2e-3}
+    return chosen_recipe(known if known.exists() else None, **short)

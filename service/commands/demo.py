@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
-from service.commands._options import Json
+from service.commands._options import Json, recovery_recipe
 from service.commands.dataset import ready
 from service.commands.evaluate import summary, watching
 from service.settings import read_settings
@@ -38,7 +38,6 @@ def demo(
     from workers.evaluation import evaluate
     from workers.pruning.widths import within_macs
     from workers.teachers import find
-    from workers.training import Recipe
 
     terminal = Terminal(as_json)
     settings = read_settings(os.environ)
@@ -51,8 +50,9 @@ def demo(
         architecture=architecture,
         data=Data(dataset="synthetic", root=settings.data),
     )
+    recovery = recovery_recipe(as_it_is.teacher, None, steps, None)
     smaller = replace(
-        as_it_is, architecture=within_macs(architecture, mmacs * 1e6), recipe=Recipe(steps=steps)
+        as_it_is, architecture=within_macs(architecture, mmacs * 1e6), recipe=recovery
     )
     judged: dict[str, Measurement] = {}
     for name, candidate in (("teacher", as_it_is), ("candidate", smaller)):

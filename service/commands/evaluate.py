@@ -19,9 +19,9 @@ from service.commands._options import (
     TrainCount,
     TrainSplit,
     ValSplit,
-    chosen_recipe,
     data_root,
     numbers,
+    recovery_recipe,
 )
 from service.commands.dataset import ready
 from service.settings import read_settings
@@ -53,7 +53,9 @@ def evaluate(
         int | None, typer.Option("--steps", min=0, help="Of recovery; 0: none. Default: 100.")
     ] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate")] = None,
-    recipe: Annotated[Path | None, typer.Option("--recipe", help="recipe.json of a run.")] = None,
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", help="recipe.json. Default: the teacher's.")
+    ] = None,
     random_weights: Annotated[
         bool, typer.Option("--random-weights", help="Inherit nothing: what is a teacher worth?")
     ] = False,
@@ -87,11 +89,7 @@ def evaluate(
     architecture, _ = load_tracker(folder)
     kept = None if layers is None else tuple(int(n) for n in numbers(layers, None, "--layers"))
     target = _target(architecture, keep, mmacs, kept, width, round_to)
-    if steps is None and recipe is None:
-        steps = 100
-    recovery = None
-    if steps != 0:
-        recovery = chosen_recipe(recipe, steps=steps, learning_rate=learning_rate)
+    recovery = None if steps == 0 else recovery_recipe(folder, recipe, steps, learning_rate)
     candidate = Candidate(
         teacher=folder,
         architecture=target,

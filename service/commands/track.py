@@ -37,12 +37,16 @@ def track(
     from workers.machine import usable_device
     from workers.predictor import TorchPredictor
     from workers.teachers import find
+    from workers.tracking import check_first_box
     from workers.tracking import track as follow
 
     terminal = Terminal(as_json)
     first_box = np.array(numbers(box, 4, "--box"))
     frames = frames_of(video)
-    _check_inside(first_box.tolist(), frames, video)
+    try:
+        check_first_box(first_box, frames[0])
+    except ParetrackError as error:
+        raise ParetrackError(f"--box: {error}") from error
     architecture, network = load_tracker(find(tracker))
     geometry = load(architecture.family).geometry(architecture)
     predictor = TorchPredictor(network, geometry, usable_device(device))
@@ -59,16 +63,6 @@ def track(
         for name, value in answer.items()
     ]
     terminal.answer(answer, table(("", str(video)), rows))
-
-
-def _check_inside(box: list[float], frames: "Frames", video: Path) -> None:
-    height, width = frames[0].shape[:2]
-    x, y, w, h = box
-    if not (w > 0 and h > 0 and x < width and y < height and x + w > 0 and y + h > 0):
-        raise ParetrackError(
-            f"--box {x:g},{y:g},{w:g},{h:g} shows nothing of {video}: its pictures are "
-            f"{width} x {height}; give x,y of the box's left upper corner and its width and height"
-        )
 
 
 def _write(found: "Track", frames: "Frames", folder: Path, terminal: Terminal) -> tuple[Path, Path]:

@@ -43,8 +43,9 @@ def test_a_video_that_does_not_exist(paretrack: Command, tmp_path: Path) -> None
 
 
 def test_a_file_that_is_no_video(paretrack: Command, tmp_path: Path) -> None:
-    (tmp_path / "text.mp4").write_text("this is not a video")
-    teaches(paretrack("track", tmp_path / "text.mp4", "--box", "1,2,3,4"), "text.mp4")
+    for name in ("text.mp4", "text.txt"):
+        (tmp_path / name).write_text("this is not a video")
+        teaches(paretrack("track", tmp_path / name, "--box", "1,2,3,4"), name)
 
 
 def test_a_corrupt_image(paretrack: Command, sequence: Path, tmp_path: Path) -> None:
@@ -71,7 +72,9 @@ def test_a_box_that_cannot_be(paretrack: Command, sequence: Path, row: str) -> N
     teaches(ran, "groundtruth.txt", "line 1")
 
 
-@pytest.mark.parametrize("box", ["nan,1,5,5", "900,900,5,5", "1,2,3", "a,b,c,d", "1,1,0,4"])
+@pytest.mark.parametrize(
+    "box", ["nan,1,5,5", "900,900,5,5", "1,2,3", "a,b,c,d", "1,1,0,4", "1,2,1e5,1e5"]
+)
 def test_a_first_box_that_shows_nothing(paretrack: Command, sequence: Path, box: str) -> None:
     teaches(paretrack("track", sequence, "--box", box), "--box")
 

@@ -134,7 +134,7 @@ def test_training_on_one_pair_brings_every_family_to_its_box() -> None:
         network = family.build(architecture).train()
         template = torch.rand(2, 3, geometry.template_size, geometry.template_size)
         search = torch.rand(2, 3, geometry.search_size, geometry.search_size)
-        boxes = torch.tensor([[20.0, 22, 18, 14], [30.0, 10, 20, 24]])
+        boxes = torch.tensor([[20.0, 22, 18, 14], [26.0, 24, 24, 24]])
         same = torch.ones(2, dtype=torch.bool)
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
         for _ in range(150):

@@ -74,7 +74,11 @@ def frames_of(path: Path) -> Frames:
     """The pictures of one video file, or of a directory as this data set finds them there."""
     if not path.exists():
         refuse(path, "there is no such video file or directory of images")
-    return _frames(path, refuse) if path.is_dir() else VideoFrames(path)
+    if path.is_dir():
+        return _frames(path, refuse)
+    if not _is_video(path):  # a decoder would take a text file for a video of letters
+        refuse(path, f"this is no video; expected one of {', '.join(sorted(VIDEO_SUFFIXES))}")
+    return VideoFrames(path)
 
 
 def _entries(root: Path, complain: Complain) -> list[Entry]:
