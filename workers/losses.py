@@ -131,14 +131,17 @@ def _anchor_terms(
     logits = maps[0].view(batch, 2, -1)  # (batch, 2, n)
     _, predicted = network.decode(maps)  # (batch, n, 4)
     overlap = iou(anchors[None], target[:, None])  # (batch, n)
-    positive = _positive(overlap, same)
+    positive = _matching(overlap, 0.6) & same[:, None]
     if weights.anchors == "focal":
         heat = torch.where(positive, 1.0, overlap * same[:, None])
         score = focal(logits.softmax(dim=1)[:, 1], heat)
+        # An anchor that is hardly held down near the target may win: its box must be right too.
+        fitted = _matching(overlap, 0.4) & same[:, None]
     else:
         negative = ((overlap < 0.3) | ~same[:, None]) & ~positive
         score = _balanced(logits, positive, negative)
-    each = positive.float() / positive.sum(1, keepdim=True).clamp(min=1)  # a target counts once
+        fitted = positive
+    each = fitted.float() / fitted.sum(1, keepdim=True).clamp(min=1)  # a target counts once
     wanted = _deltas(anchors[None], target[:, None])
     got = maps[1].view(batch, 4, -1).transpose(1, 2)
     overlap_loss = giou_loss(predicted, target[:, None].expand_as(predicted))
@@ -150,10 +153,10 @@ def _anchor_terms(
     }
 
 
-def _positive(overlap: Tensor, same: Tensor) -> Tensor:
-    """Anchors that should find the target: IoU over .6, and always the best one."""
+def _matching(overlap: Tensor, least: float) -> Tensor:
+    """Anchors that overlap with the target by more than this, and always the best one."""
     best = overlap >= overlap.max(dim=1, keepdim=True).values.clamp(min=1e-6)
-    return ((overlap > 0.6) | best) & same[:, None]
+    return (overlap > least) | best
 
 
 def _balanced(logits: Tensor, positive: Tensor, negative: Tensor) -> Tensor:

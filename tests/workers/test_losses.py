@@ -121,7 +121,7 @@ def test_an_anchor_on_the_target_costs_nothing_for_its_box() -> None:
     others = tracking_loss(
         network, answer(network, 100), boxes, torch.tensor([False]), size, LossWeights()
     )
-    assert float(loss.terms["l1"]) < 0.5  # neighbours with IoU over .6 are a little off
+    assert float(loss.terms["l1"]) < 1.5  # neighbours with IoU over .4 are a little off
     assert float(others.terms["giou"]) == 0
 
 
