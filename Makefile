@@ -11,7 +11,6 @@ setup: $(STAMP)
 
 # --no-deps: the lock is the whole closure, so what is installed is what was tested.
 $(STAMP): requirements.lock pyproject.toml
-	sed -i "s/^torch==\([0-9.]*\)+cpu/torch==\1/" requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Paretrack needs Python 3.11 or newer; say make setup PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-deps $(PIP_ARGS) -r requirements.lock

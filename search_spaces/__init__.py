@@ -6,7 +6,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, cast
 
-from search_spaces._architecture import from_json, to_json
+from search_spaces._architecture import from_json, to_json, value_from_json
 from search_spaces._errors import ArchitectureError, ParetrackError
 from search_spaces._family import Architecture, Family, Units
 from search_spaces._geometry import Choice, Geometry, Normalisation
@@ -29,6 +29,7 @@ __all__ = [
     "build",
     "load",
     "names",
+    "value_from_json",
 ]
 
 

@@ -22,6 +22,11 @@ def from_json(kind: type[T], data: Any) -> T:
     return cast(T, _read(kind, {k: v for k, v in data.items() if k != "format"}, kind.__name__))
 
 
+def value_from_json(kind: type[T], data: Any) -> T:
+    """A dataclass from plain dicts, lists, numbers and names, checked field by field."""
+    return cast(T, _read(kind, data, kind.__name__))
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}

@@ -4,12 +4,13 @@ Exit codes: 0 done; 1 done, and the answer is no (problems found, a gate or a ca
 2 the request is wrong (a file, a value, a name): the message says what to do; 130 interrupted.
 """
 
-import os
+import shutil
 import sys
 
 import typer
 from rich.console import Console
 from rich.panel import Panel
+from rich.text import Text
 
 from search_spaces._errors import ParetrackError
 from service.commands import checkpoint, dataset, demo, doctor, evaluate, export, track, train
@@ -38,14 +39,13 @@ def main() -> None:
     except ParetrackError as error:
         _show(str(error))
         sys.exit(2)
-    except KeyboardInterrupt:
-        _show("interrupted; what was finished is kept, and the same command goes on from there")
-        sys.exit(130)
 
 
 def _show(message: str) -> None:
     if "--json" in sys.argv or not sys.stderr.isatty():
         sys.stderr.write(f"paretrack: {message}\n")
     else:
-        width = min(100, int(os.environ.get("COLUMNS", "100")))
-        Console(stderr=True, width=width).print(Panel(message, title="paretrack", style="red"))
+        width = min(100, shutil.get_terminal_size().columns)
+        Console(stderr=True, width=width).print(
+            Panel(Text(message), title="paretrack", style="red")
+        )

@@ -1,16 +1,17 @@
 """What commands say and how: tables and bars for people, one JSON document for programs."""
 
-import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
+
+from workers.documents import document as as_document
+from workers.documents import plain
 
 
 class Terminal:
@@ -18,8 +19,8 @@ class Terminal:
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
-        self._out = Console()
-        self._err = Console(stderr=True)
+        self._out = Console(markup=False)
+        self._err = Console(stderr=True, markup=False)
 
     def say(self, text: str | Table) -> None:
         """A remark for people."""
@@ -33,7 +34,7 @@ class Terminal:
     def answer(self, document: Any, text: str | Table | None = None) -> None:
         """The outcome: ``document`` with --json, else ``text`` (or the document, indented)."""
         if self.as_json:
-            sys.stdout.write(json.dumps(plain(document), indent=1) + "\n")
+            sys.stdout.write(as_document(document))
         elif text is not None:
             self._out.print(text, highlight=False)
         else:
@@ -43,11 +44,11 @@ class Terminal:
     def bar(self, title: str) -> Iterator["Bar"]:
         """A progress bar on standard error while the block runs."""
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         with Progress(*columns, console=self._err, transient=False) as progress:
             yield Bar(progress, progress.add_task(title, total=1, note=""))
@@ -77,23 +78,5 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | No
     for index, name in enumerate(columns):
         made.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
-        made.add_row(*row)
+        made.add_row(*(Text(cell) for cell in row))
     return made
-
-
-def plain(value: Any) -> Any:
-    """Anything of ours as JSON knows it. Infinities and NaN become null."""
-    if is_dataclass(value) and not isinstance(value, type):
-        value = value.to_json() if hasattr(value, "to_json") else asdict(value)
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [
-            plain(item)
-            for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)
-        ]
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    return value

@@ -1,11 +1,12 @@
 """The values that travel: a candidate goes to a worker, a measurement comes back."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from search_spaces import Architecture, architecture_to_json
 from workers.cost import Cost
+from workers.documents import plain
 from workers.judge import PairAccuracy, TrackingAccuracy
 from workers.latency import Latency
 from workers.training import Moment, Recipe
@@ -45,7 +46,9 @@ class Measurement:
 
     state: Literal["COMPLETE", "FAILED"]
     reason: str | None = None
-    architecture: Architecture
+    candidate: Candidate
+    teacher_sha256: str  # of its weights
+    dataset_version: str
     cost: Cost | None = None
     latency: dict[str, Latency] = field(default_factory=dict)
     inherited: PairAccuracy | None = None  # before recovery
@@ -57,7 +60,7 @@ class Measurement:
     tracker: Path | None = None  # folder of the candidate as it was judged
 
     def to_json(self) -> dict[str, Any]:
-        plain = asdict(self)
-        plain["architecture"] = architecture_to_json(self.architecture)
-        plain["tracker"] = str(self.tracker) if self.tracker else None
-        return plain
+        """What is stored and shown; the architectures as their families read them back."""
+        found: dict[str, Any] = plain(self)
+        found["candidate"]["architecture"] = architecture_to_json(self.candidate.architecture)
+        return found

@@ -1,6 +1,5 @@
 """START HERE: the story of one candidate, from a teacher and an architecture to a measurement."""
 
-import json
 import os
 import platform
 import time
@@ -14,13 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from search_spaces import Geometry, ParetrackError, TrackerNetwork, load
+from search_spaces import Architecture, Geometry, ParetrackError, TrackerNetwork, load
 from workers import datasets
 from workers._files import write_text
 from workers.candidate import Candidate, Data, Measurement
-from workers.checkpoints import load_tracker, save_tracker
+from workers.checkpoints import load_tracker, save_tracker, weights_sha256
 from workers.cost import measure_cost
 from workers.datasets import Boxes
+from workers.documents import document
 from workers.judge import judge, pair_accuracy, validation_pairs
 from workers.latency import PROBES
 from workers.predictor import TorchPredictor, frame_by_frame
@@ -41,6 +41,8 @@ class Happening:
 
 
 Watch = Callable[[Happening], None]
+MEASUREMENT = "measurement.json"
+BOXES = "boxes.npz"
 
 
 def evaluate(
@@ -51,33 +53,50 @@ def evaluate(
     One that fails for a reason of its own comes back as FAILED with the reason; a bug raises.
     """
     check_names(candidate)
-    story = _Story(candidate, device, watch or _nobody)
-    try:
-        _tell(story, candidate, out, device)
-    except ParetrackError as error:
-        story.add(state="FAILED", reason=str(error))
-    measurement = story.measurement
-    write_text(out / "measurement.json", json.dumps(measurement.to_json(), indent=1))
-    return measurement
-
-
-def _tell(story: "_Story", candidate: Candidate, out: Path, device: str) -> None:
-    """The cheap chapters come first; each adds to the measurement."""
-    data = candidate.data
     geometry = load(candidate.architecture.family).geometry(candidate.architecture)
-    with story.step("build"):
-        teacher, network = build_candidate(candidate)
+    architecture, teacher = load_tracker(candidate.teacher)
+    judged = sequences(candidate.data, candidate.data.judged_on, candidate.data.judged_count)
+    _make_room(out)
+    start = Measurement(
+        state="COMPLETE",
+        candidate=candidate,
+        teacher_sha256=weights_sha256(teacher.state_dict()),
+        dataset_version=datasets.version(candidate.data.dataset),
+        environment=environment(device),
+    )
+    story = _Story(start, watch or _nobody)
+    try:
+        with story.step("build"):
+            network = first_network(candidate, architecture, teacher)
+        _tell(story, candidate, network, teacher, geometry, judged, out, device)
+    except (datasets.DatasetError, OSError):
+        raise  # nothing that the candidate could help
+    except (ParetrackError, torch.OutOfMemoryError) as error:
+        story.add(state="FAILED", reason=str(error))
+    write_text(out / MEASUREMENT, document(story.measurement.to_json()))
+    return story.measurement
+
+
+def _tell(
+    story: "_Story",
+    candidate: Candidate,
+    network: TrackerNetwork,
+    teacher: TrackerNetwork,
+    geometry: Geometry,
+    judged: list[datasets.Sequence],
+    out: Path,
+    device: str,
+) -> None:
+    """The cheap chapters come first; each adds to the measurement."""
     with story.step("cost"):
         story.add(cost=measure_cost(network, geometry))
-    frames = frame_by_frame(sequences(data, data.judged_on, 1)[0], geometry)
+    frames = frame_by_frame(judged[0], geometry)
     for name in candidate.probes:
         with story.step(f"latency, {name}"):
-            found = PROBES[name](network, geometry, track=frames)
+            found = PROBES[name](network, geometry, device=device, track=frames)
             story.add(latency={**story.measurement.latency, name: found})
-    with story.step("data"):
-        judged = sequences(data, data.judged_on, data.judged_count)
-        pairs = validation_pairs(judged, geometry)
     with story.step("inherited accuracy"):
+        pairs = validation_pairs(judged, geometry)
         story.add(inherited=pair_accuracy(network, geometry, pairs, device=device))
     if candidate.recipe is not None:
         with story.step("recovery"):
@@ -93,12 +112,13 @@ def _tell(story: "_Story", candidate: Candidate, out: Path, device: str) -> None
     story.add(tracker=out)
 
 
-def build_candidate(candidate: Candidate) -> tuple[TrackerNetwork, TrackerNetwork]:
-    """The teacher and the candidate's network, as it is before any recovery."""
-    architecture, teacher = load_tracker(candidate.teacher)
+def first_network(
+    candidate: Candidate, architecture: Architecture, teacher: TrackerNetwork
+) -> TrackerNetwork:
+    """The candidate's network as it is before any recovery."""
     if candidate.weights == "random":
-        return teacher, fresh_network(candidate.architecture, candidate.seed)
-    network = cut(
+        return fresh_network(candidate.architecture, candidate.seed)
+    return cut(
         teacher,
         architecture,
         candidate.architecture,
@@ -106,12 +126,21 @@ def build_candidate(candidate: Candidate) -> tuple[TrackerNetwork, TrackerNetwor
         candidate.pruning,
         candidate.seed,
     )
-    return teacher, network
 
 
 def sequences(data: Data, split: str, count: int | None) -> list[datasets.Sequence]:
     """The sequences of a split, or the first ``count`` of them."""
     return datasets.dataset(data.dataset).load(data.root, split, count=count)
+
+
+def _make_room(out: Path) -> None:
+    """A folder without the files of an earlier candidate: no mixture of two may be left."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in ("architecture.json", "weights.safetensors", BOXES, MEASUREMENT):
+            (out / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise ParetrackError(f"{out} cannot be written: {error}; give another --out") from error
 
 
 def _recover(
@@ -136,15 +165,20 @@ def _recover(
 
 def _write_boxes(folder: Path, boxes: dict[str, Boxes]) -> None:
     """What the candidate said about every sequence, for pictures and for other rules."""
-    folder.mkdir(parents=True, exist_ok=True)
-    named: dict[str, Any] = dict(boxes)
-    np.savez_compressed(folder / "boxes.npz", **named)
+    names = sorted(boxes)
+    np.savez_compressed(
+        folder / BOXES,
+        names=np.array(names),
+        lengths=np.array([len(boxes[name]) for name in names]),
+        boxes=np.concatenate([boxes[name] for name in names]),
+    )
 
 
 def read_boxes(folder: Path) -> dict[str, Boxes]:
     """The boxes of every sequence that ``evaluate`` wrote."""
-    with np.load(folder / "boxes.npz", allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+    with np.load(folder / BOXES, allow_pickle=False) as stored:
+        parts = np.split(stored["boxes"], np.cumsum(stored["lengths"])[:-1])
+        return dict(zip(stored["names"].tolist(), parts, strict=True))
 
 
 def check_names(candidate: Candidate) -> None:
@@ -161,12 +195,10 @@ def check_names(candidate: Candidate) -> None:
 class _Story:
     """The measurement while it grows, how long each step took, and who hears of it."""
 
-    def __init__(self, candidate: Candidate, device: str, watch: Watch) -> None:
+    def __init__(self, start: Measurement, watch: Watch) -> None:
         self._watch = watch
         self._seconds: dict[str, float] = {}
-        self.measurement = Measurement(
-            state="COMPLETE", architecture=candidate.architecture, environment=environment(device)
-        )
+        self.measurement = start
 
     def add(self, **parts: Any) -> None:
         self.measurement = replace(self.measurement, **parts)

@@ -125,7 +125,7 @@ def validation_pairs(
     return first_pairs(PairSource(sequences, geometry, PLAIN, seed), count)
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: what is moved to a device here is trained later
 def pair_accuracy(
     network: TrackerNetwork,
     geometry: Geometry,
@@ -175,9 +175,12 @@ def validity(
         _ChangedTemplates(honest, np.zeros_like),
     )
     overlaps = []
+    batch = min(64, len(sequences))
+    while len(sequences) % batch == 1:  # a sequence alone could only swap with itself
+        batch -= 1
     for number, predictor in enumerate(predictors):
         tracks = track_many(
-            predictor, sequences, geometry, batch=len(sequences), report=_share(report, number, 3)
+            predictor, sequences, geometry, batch=batch, report=_share(report, number, 3)
         )
         overlaps.append(judge(tracks, sequences).average_overlap.value)
     frozen = judge([_frozen(sequence) for sequence in sequences], sequences)

@@ -1,7 +1,7 @@
-"""What training minimises: focal + GIoU + L1 for centre heads, cross-entropy + L1 for anchors.
+"""What training minimises: focal + GIoU + L1, for centre heads and for anchors.
 
 The centre head's terms and weights are OSTrack's (CenterNet's focal loss on a Gaussian around the
-target); the anchor head's labels and balancing are SiamRPN++'s, with GIoU as an additional term.
+target); anchors are labelled by overlap, and SiamRPN++'s balanced cross-entropy is a choice.
 """
 
 from dataclasses import dataclass

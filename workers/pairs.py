@@ -37,6 +37,7 @@ class Augmentation:
     blur: float = 0.0  # share of search crops blurred along a random line
     other_template: float = 0.0  # share of pairs whose template shows another video's target
     longest_gap: int = 200  # frames between template and search picture
+    least_cover: int = 3  # eighths of the target to be seen, where annotated; published: 1
 
 
 PLAIN = Augmentation(size=0.15, flip=0, grey=0, brightness=0)
@@ -65,7 +66,7 @@ class PairSource:
         self._augmentation = augmentation
         self._seed = seed
         self._sequences = sequences
-        self._usable = [_usable_frames(sequence) for sequence in sequences]
+        self._usable = [_usable_frames(s, augmentation.least_cover) for s in sequences]
         self._drawable = [i for i, frames in enumerate(self._usable) if len(frames)]
         if not self._drawable:
             raise DatasetError(
@@ -169,12 +170,12 @@ def first_pairs(source: PairSource, count: int, batch: int = 64) -> list[Pairs]:
     return [source.batch(at, min(batch, count - at)) for at in range(0, count, batch)]
 
 
-def _usable_frames(sequence: Sequence) -> NDArray[np.int64]:
+def _usable_frames(sequence: Sequence, least_cover: int) -> NDArray[np.int64]:
     boxed = np.isfinite(sequence.boxes).all(axis=1)
     boxed &= (sequence.boxes[:, 2:] > 0).all(axis=1)
     boxed &= sequence.present
     if sequence.cover is not None:
-        boxed &= sequence.cover > 2  # a third of the target is enough to know it by
+        boxed &= sequence.cover >= least_cover
     return np.flatnonzero(boxed)
 
 

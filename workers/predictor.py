@@ -46,8 +46,8 @@ class TorchPredictor:
 def frame_by_frame(sequence: Sequence, geometry: Geometry) -> Tracking:
     """For probes: a call takes a tracker one frame of this sequence further, round and round."""
 
-    def tracking(branches: Branches) -> Callable[[], object]:
-        predictor, follower = TorchPredictor(branches, geometry), Follower(geometry)
+    def tracking(branches: Branches, inputs: torch.device) -> Callable[[], object]:
+        predictor, follower = TorchPredictor(branches, geometry, inputs), Follower(geometry)
         images = [sequence.frames[i] for i in range(min(len(sequence.frames), 20))]
         memory = predictor.template(follower.begin(images[0], sequence.boxes[0])[None])
         upcoming = cycle(images)

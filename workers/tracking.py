@@ -335,7 +335,7 @@ def _lock_step(
     streams = [prefetched(s.frames, threads=1, ahead=1) for s in sequences]
     images = [next(stream) for stream in streams]
     began = perf_counter()
-    crops = [f.begin(i, s.boxes[0]) for f, i, s in zip(followers, images, sequences, strict=True)]
+    crops = [_begin(f, i, s) for f, i, s in zip(followers, images, sequences, strict=True)]
     memory = predictor.template(np.stack(crops))
     share = (perf_counter() - began) / len(followers)
     for follower, log in zip(followers, logs, strict=True):
@@ -356,6 +356,13 @@ def _lock_step(
         for follower, log, score in zip(followers, logs, won, strict=False):
             log.add(follower.box, score, share)
         yield len(followers)
+
+
+def _begin(follower: Follower, image: Image, sequence: Sequence) -> Image:
+    try:
+        return follower.begin(image, sequence.boxes[0])
+    except ParetrackError as error:
+        raise ParetrackError(f"sequence {sequence.name}, frame 0: {error}") from error
 
 
 def _settle(

@@ -16,7 +16,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from search_spaces import Architecture, Geometry, ParetrackError, TrackerNetwork, build
+from search_spaces import (
+    Architecture,
+    Geometry,
+    ParetrackError,
+    TrackerNetwork,
+    build,
+    value_from_json,
+)
 from workers.checkpoints import load_state, save_state
 from workers.datasets import Sequence
 from workers.losses import Loss, LossWeights, tracking_loss
@@ -47,8 +54,16 @@ class Recipe:
         for name in ("steps", "batch"):
             if getattr(self, name) < 1:
                 raise ParetrackError(f"a recipe's {name} is at least 1, got {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise ParetrackError(f"a recipe's learning_rate is over 0, got {self.learning_rate}")
+        wanted = {
+            "learning_rate": (self.learning_rate > 0, "over 0"),
+            "warmup": (0 <= self.warmup < 1, "from 0 to less than 1"),
+            "ema": (self.ema is None or 0 < self.ema < 1, "between 0 and 1, or nothing"),
+            "clip": (self.clip is None or self.clip > 0, "over 0, or nothing"),
+            "seed": (0 <= self.seed < 2**31, f"from 0 to {2**31 - 1}"),
+        }
+        for name, (right, expected) in wanted.items():
+            if not right:
+                raise ParetrackError(f"a recipe's {name} is {expected}, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -71,9 +86,14 @@ Validate = Callable[[TrackerNetwork], dict[str, float]]
 
 @dataclass(frozen=True, kw_only=True)
 class Saving:
-    """Where a run's state lies and how often it is written."""
+    """Where a run's state lies and how often it is written.
+
+    ``identity`` tells runs of one recipe apart: network, start, data. A state of another identity
+    is refused rather than mixed in.
+    """
 
     path: Path
+    identity: str = ""
     every: int = 200
 
 
@@ -98,7 +118,7 @@ def train(
 ) -> list[Moment]:
     """Train ``network`` in place; the curve. Goes on where ``saving`` says that a run was left."""
     run = _Run(network, recipe, torch.device(device))
-    curve = run.resume(saving.path) if saving and saving.path.exists() else []
+    curve = run.resume(saving) if saving and saving.path.exists() else []
     source = PairSource(sequences, geometry, recipe.augmentation, recipe.seed)
     batches = source.batches(recipe.batch, first=run.step)
     window = _Window(run.step, recipe)
@@ -114,7 +134,7 @@ def train(
             if report:
                 report(curve[-1])
         if saving and (run.step % saving.every == 0 or run.step == recipe.steps):
-            run.save(saving.path, curve)
+            run.save(saving, curve)
     batches.close()
     network.load_state_dict(run.averaged().state_dict())
     network.eval()
@@ -145,6 +165,9 @@ class _Run:
 
     def averaged(self) -> TrackerNetwork:
         return self._average.network if self._average else self._network
+
+    def _stored_recipe(self) -> Any:
+        return json.loads(json.dumps(asdict(self._recipe)))
 
     def advance(self, pairs: Pairs, geometry: Geometry) -> Loss:
         for group in self._optimizer.param_groups:
@@ -182,10 +205,11 @@ class _Run:
             self._network, full, boxes, same, geometry.search_size, self._recipe.weights
         )
 
-    def save(self, path: Path, curve: list[Moment]) -> None:
+    def save(self, saving: Saving, curve: list[Moment]) -> None:
         optimizer = self._optimizer.state_dict()["state"]
         state: dict[str, Any] = {
             "step": self.step,
+            "identity": saving.identity,
             "recipe": asdict(self._recipe),
             "network": self._network.state_dict(),
             "optimizer": {str(index): entry for index, entry in optimizer.items()},
@@ -194,15 +218,16 @@ class _Run:
         }
         if self._average:
             state["average"] = self._average.network.state_dict()
-        save_state(path, state)
+        save_state(saving.path, state)
 
-    def resume(self, path: Path) -> list[Moment]:
-        state = load_state(path)
-        if state.get("recipe") != _as_stored(asdict(self._recipe)):
-            raise ParetrackError(
-                f"{path} holds a run with another recipe: "
-                "give the recipe that it was started with, or another place to save"
-            )
+    def resume(self, saving: Saving) -> list[Moment]:
+        state = load_state(saving.path)
+        for name, mine in (("recipe", self._stored_recipe()), ("identity", saving.identity)):
+            if state.get(name) != mine:
+                raise ParetrackError(
+                    f"{saving.path} holds a run with another {name}: {state.get(name)!r}, not "
+                    f"{mine!r}; say what it was started with, or choose another folder"
+                )
         self._network.load_state_dict(state["network"])
         optimizer = self._optimizer.state_dict()
         optimizer["state"] = {int(index): entry for index, entry in state["optimizer"].items()}
@@ -290,19 +315,9 @@ def _parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]
 
 
 def recipe_from_json(data: Any) -> Recipe:
-    """The recipe that ``asdict`` wrote; an error names what is unknown or missing."""
-    try:
-        parts = dict(data)
-        parts["weights"] = LossWeights(**parts.get("weights", {}))
-        parts["augmentation"] = Augmentation(**parts.get("augmentation", {}))
-        return Recipe(**parts)
-    except (TypeError, ValueError) as error:
-        raise ParetrackError(f"not a recipe: {error}") from error
+    """The recipe that ``asdict`` wrote; an error names the field that is not as it should be."""
+    return value_from_json(Recipe, data)
 
 
 def _mean(values: list[Tensor]) -> float:
     return float(torch.stack(values).mean())
-
-
-def _as_stored(recipe: dict[str, Any]) -> Any:
-    return json.loads(json.dumps(recipe))

@@ -32,7 +32,9 @@ ValSplit = Annotated[str, typer.Option("--split", help="What is judged on.")]
 TrainCount = Annotated[
     int | None, typer.Option("--train-count", min=1, help="Only so many to learn from.")
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of everything that is drawn by lot.")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, max=2**31 - 1, help="Of everything that is drawn by lot.")
+]
 
 
 def numbers(text: str, count: int | None, name: str) -> list[float]:
@@ -73,9 +75,10 @@ def chosen_recipe(path: Path | None, **given: Any) -> "Recipe":
 def recovery_recipe(
     teacher: Path, path: Path | None, steps: int | None, learning_rate: float | None
 ) -> "Recipe":
-    """How a cut tracker is trained: by a recipe given, else as its teacher was, but shortly."""
-    if path is not None:
-        return chosen_recipe(path, steps=steps, learning_rate=learning_rate)
-    known = teacher / "recipe.json"
-    short = {"steps": steps or 100, "learning_rate": learning_rate or 2e-3}
-    return chosen_recipe(known if known.exists() else None, **short)
+    """A recipe given, else the teacher's, else fine-tuning as published; by default 100 steps."""
+    short = {"steps": 100 if steps is None else steps, "learning_rate": learning_rate}
+    known = path or teacher / "recipe.json"
+    if known.exists() or path is not None:
+        return chosen_recipe(known, **short)
+    usual = {"learning_rate": 4e-4, "backbone_rate": 0.1, "schedule": "drop", "clip": 0.1}
+    return chosen_recipe(None, **{**usual, **{k: v for k, v in short.items() if v is not None}})

@@ -144,6 +144,8 @@ def _postgresql(settings: Settings) -> Finding:
         return Finding("postgresql", "absent", "PARETRACK_DATABASE_URL is not set: SQLite is used")
     import sqlalchemy
 
+    if not settings.database_url.startswith("postgresql"):
+        return Finding("postgresql", "absent", "PARETRACK_DATABASE_URL names another database")
     engine = sqlalchemy.create_engine(settings.database_url, connect_args={"connect_timeout": 5})
     try:
         with engine.connect() as connection:

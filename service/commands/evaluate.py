@@ -87,7 +87,7 @@ def evaluate(
     terminal = Terminal(as_json)
     folder = find(teacher)
     architecture, _ = load_tracker(folder)
-    kept = None if layers is None else tuple(int(n) for n in numbers(layers, None, "--layers"))
+    kept = None if layers is None else _whole(layers)
     target = _target(architecture, keep, mmacs, kept, width, round_to)
     recovery = None if steps == 0 else recovery_recipe(folder, recipe, steps, learning_rate)
     candidate = Candidate(
@@ -108,7 +108,9 @@ def evaluate(
     usable_device(device)
     if dataset == "synthetic":
         with terminal.bar("data") as bar:
-            needed = {split: count, train_split: train_count} if recovery else {split: count}
+            needed: dict[str, int | None] = {split: count}
+            if recovery is not None and train_split != split:
+                needed[train_split] = train_count
             ready(candidate.data.root, needed, bar)
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     goal = out or read_settings(os.environ).out / "evaluate" / stamp
@@ -119,6 +121,15 @@ def evaluate(
     if measurement.state == "FAILED":
         terminal.say(f"the candidate failed: {measurement.reason}")
         raise typer.Exit(1)
+
+
+def _whole(layers: str) -> tuple[int, ...]:
+    found = numbers(layers, None, "--layers")
+    if any(not number.is_integer() for number in found):
+        raise ParetrackError(
+            f"--layers: expected whole numbers separated by commas, got {layers!r}"
+        )
+    return tuple(int(number) for number in found)
 
 
 def _target(

@@ -1,7 +1,5 @@
 """paretrack train: a network from scratch, or from a tracker's weights, by a recipe."""
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,17 +50,18 @@ def train(
     Writes architecture.json, weights.safetensors, recipe.json, curve.json and curve.png.
     Example: `paretrack train ./teacher --preset siamrpn-small --steps 3000`
     """
-    from workers.checkpoints import save_tracker
+    from workers.checkpoints import save_tracker, weights_sha256
     from workers.machine import usable_device
     from workers.training import Saving
     from workers.training import train as run
 
     terminal = Terminal(as_json)
-    network, architecture, geometry = _start(preset, start, seed or 0)
     chosen = chosen_recipe(recipe, steps=steps, batch=batch, learning_rate=learning_rate, seed=seed)
+    network, architecture, geometry = _start(preset, start, chosen.seed)
     training = _data(dataset, root, train_split, train_count, terminal)
     judged = _data(dataset, root, split, count, terminal)
-    out.mkdir(parents=True, exist_ok=True)
+    data = f"{len(training)} sequences of {dataset} {train_split}"
+    identity = f"{preset or start} {weights_sha256(network.state_dict())[:16]}, {data}"
     with terminal.bar("training") as bar:
         curve = run(
             network,
@@ -73,10 +72,10 @@ def train(
             report=lambda moment: _show(bar, moment),
             validate=_validation(geometry, judged, device),
             validate_every=validate_every,
-            saving=Saving(path=out / "training.state"),
+            saving=Saving(path=out / "training.state", identity=identity),
         )
     save_tracker(out, architecture, network.cpu())
-    _document(out, chosen, curve, preset or str(start))
+    _document(out, chosen, curve, f"{preset or start}, {data}", device)
     last = curve[-1].validation
     rows = [[name, f"{value:.4f}"] for name, value in last.items()]
     terminal.answer({"tracker": out, "validation": last}, table(("validation", ""), rows, str(out)))
@@ -141,16 +140,13 @@ def _show(bar: Bar, moment: "Moment") -> None:
     bar.show(moment.step, moment.steps, note)
 
 
-def _document(out: Path, recipe: "Recipe", curve: list["Moment"], origin: str) -> None:
+def _document(out: Path, recipe: "Recipe", curve: list["Moment"], origin: str, device: str) -> None:
     from workers._files import write_text
+    from workers.documents import document
     from workers.evaluation import environment
     from workers.figures import draw_curve
 
-    write_text(out / "recipe.json", json.dumps(asdict(recipe), indent=1) + "\n")
-    told = {
-        "origin": origin,
-        "environment": environment("cpu"),
-        "curve": [asdict(moment) for moment in curve],
-    }
-    write_text(out / "curve.json", json.dumps(told, indent=1) + "\n")
+    write_text(out / "recipe.json", document(recipe))
+    told = {"origin": origin, "environment": environment(device), "curve": curve}
+    write_text(out / "curve.json", document(told))
     draw_curve(curve, out / "curve.png", f"{origin}, {recipe.steps} steps of {recipe.batch}")

@@ -13,6 +13,7 @@ from search_spaces import ParetrackError, architecture_from_json, load
 from tests.workers.test_tracking import moving_square
 from workers.candidate import Candidate, Data
 from workers.checkpoints import load_tracker, save_tracker
+from workers.datasets import DatasetError
 from workers.evaluation import Happening, evaluate, read_boxes
 from workers.pruning.widths import narrowed
 from workers.training import Recipe, fresh_network
@@ -60,7 +61,7 @@ def test_the_whole_story_leaves_a_tracker_its_boxes_and_a_measurement(
     assert [moment.step for moment in found.curve][-1] == 4
     assert found.inherited != found.recovered
     assert set(found.seconds) == {
-        "build", "cost", "latency, eager", "data", "inherited accuracy", "recovery", "accuracy",
+        "build", "cost", "latency, eager", "inherited accuracy", "recovery", "accuracy",
     }  # fmt: skip
     assert {happening.step for happening in heard} >= set(found.seconds)
     architecture, network = load_tracker(tmp_path)
@@ -73,7 +74,10 @@ def test_the_whole_story_leaves_a_tracker_its_boxes_and_a_measurement(
     }
     stored = json.loads((tmp_path / "measurement.json").read_text())
     assert stored["accuracy"]["average_overlap"]["value"] == found.accuracy.average_overlap.value
-    assert architecture_from_json(stored["architecture"]) == candidate.architecture
+    told = stored["candidate"]
+    assert architecture_from_json(told["architecture"]) == candidate.architecture
+    assert (told["seed"], told["recipe"]["steps"], told["data"]["dataset"]) == (0, 4, "folder")
+    assert len(stored["teacher_sha256"]) == 64
 
 
 def test_the_same_seed_gives_the_same_accuracy_and_weights(
@@ -121,6 +125,47 @@ def test_a_candidate_that_fails_is_a_measurement_with_a_reason(
     assert found.reason is not None and "lower the learning rate" in found.reason
     assert found.cost is not None
     assert json.loads((tmp_path / "measurement.json").read_text())["state"] == "FAILED"
+
+
+def test_a_failed_candidate_leaves_nothing_of_the_one_before(
+    candidate: Candidate, tmp_path: Path
+) -> None:
+    evaluate(replace(candidate, probes=(), recipe=None), tmp_path)
+    assert (tmp_path / "weights.safetensors").exists()
+    diverging = Recipe(steps=30, learning_rate=1e30, clip=None, warmup=0.0)
+    evaluate(replace(candidate, recipe=diverging, probes=()), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["measurement.json"]
+
+
+def test_data_that_is_not_there_is_not_the_candidates_fault(
+    candidate: Candidate, tmp_path: Path
+) -> None:
+    nowhere = replace(candidate.data, root=tmp_path / "nowhere")
+    with pytest.raises(DatasetError, match="nowhere"):
+        evaluate(replace(candidate, data=nowhere), tmp_path / "out")
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_any_work(
+    candidate: Candidate, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("a file")
+    heard: list[Happening] = []
+    with pytest.raises(ParetrackError, match="taken cannot be written"):
+        evaluate(candidate, tmp_path / "taken", watch=heard.append)
+    assert heard == []
+
+
+def test_a_sequence_without_judged_frames_is_null_in_the_document(
+    candidate: Candidate, tmp_path: Path
+) -> None:
+    write_folder(tmp_path / "data", 2, 6)
+    write_folder(tmp_path / "more", 1, 1)
+    (tmp_path / "more" / "square-0").rename(tmp_path / "data" / "single")
+    data = replace(candidate.data, root=tmp_path / "data")
+    evaluate(replace(candidate, data=data, probes=(), recipe=None), tmp_path / "out")
+    text = (tmp_path / "out" / "measurement.json").read_text()
+    assert "NaN" not in text
+    assert json.loads(text)["accuracy"]["overlap_of"]["single"] is None
 
 
 @pytest.mark.parametrize(

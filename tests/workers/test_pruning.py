@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -218,6 +219,31 @@ def test_a_budget_of_multiply_accumulates_is_kept_and_used() -> None:
     assert 0.25 * full < reached <= 0.4 * full
     with pytest.raises(ParetrackError, match="multiply-accumulates a frame are left"):
         within_macs(architecture, 10)
+
+
+def test_widths_are_multiples_of_what_the_device_likes_or_the_old_ones() -> None:
+    architecture, _ = trained_like("siamrpn-tiny")
+    family = load("siamrpn")
+    before = {units.name: units.width for units in family.units(architecture)}
+    for keep in (0.01, 0.15, 0.5, 0.99):
+        for units in family.units(narrowed(architecture, keep=keep, round_to=4)):
+            assert units.width % 4 == 0 or units.width == before[units.name]
+            assert units.width >= min(4, before[units.name])
+    assert narrowed(architecture, keep=1.0, round_to=7) == architecture
+
+
+def test_a_limit_over_the_cost_of_the_whole_network_keeps_it_whole() -> None:
+    architecture, _ = trained_like("ostrack-tiny")
+    assert within_macs(architecture, 1e12) == architecture
+
+
+def test_a_network_with_tokens_that_only_published_files_have_can_be_judged_uncut() -> None:
+    architecture = replace(load("ostrack").PRESETS["ostrack-tiny"], imagenet_tokens=5)
+    network = load("ostrack").build(architecture)
+    same = cut(network, architecture, architecture, None)
+    assert set(same.state_dict()) == set(network.state_dict())
+    smaller = cut(network, architecture, narrowed(architecture, keep=0.5), None)
+    assert "backbone.cls_token" not in smaller.state_dict()
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,13 @@ def test_a_run_saved_with_another_recipe_is_not_mixed_up(tmp_path: Path) -> None
         train(fresh(), GEOMETRY, SEQUENCES, replace(RECIPE, steps=9), saving=saving)
 
 
+def test_a_run_of_another_network_or_data_is_not_mixed_in(tmp_path: Path) -> None:
+    path = tmp_path / "run.state"
+    train(fresh(), GEOMETRY, SEQUENCES, RECIPE, saving=Saving(path=path, identity="this"))
+    with pytest.raises(ParetrackError, match="another identity: 'this', not 'that'"):
+        train(fresh(), GEOMETRY, SEQUENCES, RECIPE, saving=Saving(path=path, identity="that"))
+
+
 def test_kill_minus_nine_while_saving_leaves_a_state_to_go_on_from(tmp_path: Path) -> None:
     script = (
         "import torch; torch.set_num_threads(1)\n"
@@ -130,9 +137,23 @@ def test_the_rate_warms_up_and_falls_as_the_schedule_says() -> None:
     assert [learning_rate(step, drop) for step in (50, 79, 80)] == pytest.approx([1, 1, 0.1])
 
 
-def test_a_recipe_comes_back_from_json_and_says_what_is_unknown() -> None:
+def test_a_recipe_comes_back_from_json() -> None:
     assert recipe_from_json(asdict(RECIPE)) == RECIPE
-    with pytest.raises(ParetrackError, match="stepps"):
-        recipe_from_json({"stepps": 3})
-    with pytest.raises(ParetrackError, match="at least 1"):
-        recipe_from_json({"steps": 0})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"stepps": 3}, "stepps"),
+        ({"steps": 0}, "at least 1"),
+        ({"steps": 2.5}, "steps: expected int"),
+        ({"steps": 2, "schedule": "dropp"}, "'dropp' is none of"),
+        ({"steps": 2, "weights": {"anchors": "balance"}}, "'balance' is none of"),
+        ({"steps": 2, "ema": 2.0}, "ema is between 0 and 1"),
+        ({"steps": 2, "seed": -1}, "seed is from 0"),
+        ([], "Recipe: expected an object"),
+    ],
+)
+def test_a_recipe_says_what_is_wrong_with_it(wrong: object, message: str) -> None:
+    with pytest.raises(ParetrackError, match=message):
+        recipe_from_json(wrong)

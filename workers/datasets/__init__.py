@@ -30,6 +30,7 @@ __all__ = [
     "dataset",
     "format_boxes",
     "prefetched",
+    "version",
 ]
 
 DATASETS: Mapping[str, Dataset] = {
@@ -39,6 +40,11 @@ DATASETS: Mapping[str, Dataset] = {
     "otb": otb,
     "synthetic": synthetic,
 }
+
+
+def version(name: str) -> str:
+    """What accuracy on a data set may be compared by: generated ones have versions."""
+    return str(getattr(dataset(name), "VERSION", name))
 
 
 def dataset(name: str) -> Dataset:

@@ -109,8 +109,9 @@ class Branches(Protocol):
     def frame(self, crop: Tensor, template: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]: ...
 
 
-# Given the branches in the probe's runtime: a call that takes the tracker one frame further.
-Tracking = Callable[[Branches], Call]
+# Given the branches in the probe's runtime and where they want their crops: a call that takes the
+# tracker one frame further.
+Tracking = Callable[[Branches, torch.device], Call]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +171,7 @@ def _calls(subject: Subject, geometry: Geometry, track: Tracking | None) -> dict
         "step": lambda: branches.frame(search, memory),
     }
     if track is not None:
-        calls["track"] = track(branches)
+        calls["track"] = track(branches, subject.inputs)
     return calls
 
 

@@ -4,6 +4,7 @@
 dependency graph, rebuild from the architecture alone and make sure that nothing was lost.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -36,6 +37,8 @@ def cut(
         raise PruningError(f"no pruning method {method!r}; choose one of {', '.join(METHODS)}")
     if architecture.family != target.family:
         raise PruningError(f"a {architecture.family} network cannot become a {target.family} one")
+    if target == architecture and kept_layers is None:
+        return copy.deepcopy(network).eval()
     shallow_architecture, shallow = _without_layers(network, architecture, kept_layers)
     removals = _removals(shallow_architecture, target)
     remove_units(shallow, shallow_architecture, removals, METHODS[method], seed)

@@ -21,7 +21,8 @@ def narrowed(
 ) -> Architecture:
     """The architecture with only ``layers``, ``keep`` of all other units, and these ``widths``.
 
-    Widths are rounded to multiples of ``round_to`` (devices like 4 or 8), never below one unit.
+    Widths are rounded to multiples of ``round_to`` (devices like 4 or 8) and stay at least that,
+    or as they are where they are narrower.
     """
     if not 0 < keep <= 1:
         raise ParetrackError(f"the share to keep is over 0 and at most 1, got {keep}")
@@ -69,6 +70,9 @@ def within_macs(
             f"at least {count(best):,} multiply-accumulates a frame are left of this tracker, "
             f"got a limit of {macs:,.0f}; leave layers out, or start from a smaller one"
         )
+    whole = narrowed(architecture, layers=layers)
+    if count(whole) <= macs:
+        return whole
     for _ in range(12):
         keep = (low + high) / 2
         candidate = narrowed(architecture, keep=keep, layers=layers, round_to=round_to)
@@ -80,5 +84,6 @@ def within_macs(
 
 
 def _rounded(width: int, keep: float, round_to: int) -> int:
-    wanted = max(1, round(width * keep / round_to) * round_to)
-    return min(width, wanted)
+    if keep == 1:
+        return width
+    return min(width, max(round_to, round(width * keep / round_to) * round_to))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from search_spaces import Geometry, TrackerNetwork, load
 from workers.checkpoints import weights_sha256
-from workers.latency import PROBES, Branches, Latency, LatencyError, Plan, onnx_runtime
+from workers.latency import PROBES, Branches, Latency, LatencyError, Plan, Tracking, onnx_runtime
 from workers.latency._protocol import Call, Subject, fixed_threads, measured, spread, timing
 from workers.latency._reference import REFERENCE_INPUT, reference_network
 from workers.predictor import network_input
@@ -49,7 +49,7 @@ class _Machine:
         self.work("step", 0.006)
         return crop.flatten(1), crop.new_zeros(1, 1, 4)
 
-    def track(self, branches: Branches) -> Call:
+    def track(self, branches: Branches, inputs: torch.device) -> Call:
         assert branches is self
         return lambda: self.work("track", 0.010)
 
@@ -169,7 +169,7 @@ def test_threads_and_garbage_collection_are_as_before_whatever_happens() -> None
             raise ArithmeticError
 
         machine = _Machine()
-        machine.track = lambda branches: fail  # type: ignore[method-assign]
+        machine.track = lambda branches, inputs: fail  # type: ignore[method-assign]
         with pytest.raises(ArithmeticError):
             machine.measure()
         assert seen == [(1, 1, False)]
@@ -185,13 +185,13 @@ def test_a_plan_that_times_nothing_is_refused(wrong: dict[str, int]) -> None:
         _Machine().measure(threads=0)
 
 
-def _following(frames: int) -> Callable[[Branches], Call]:
+def _following(frames: int) -> Tracking:
     """What a caller with a video gives a probe: the tracker goes one frame further a call."""
     generator = np.random.default_rng(0)
     video = generator.integers(0, 255, (frames, 60, 80, 3), dtype=np.uint8)
     geometry = _geometry()
 
-    def begin(branches: Branches) -> Call:
+    def begin(branches: Branches, inputs: torch.device) -> Call:
         follower, turn = Follower(geometry), iter(range(10_000))
         crop = follower.begin(video[0], np.array([20.0, 20.0, 20.0, 15.0]))
         memory = branches.template(network_input(crop[None], geometry))
