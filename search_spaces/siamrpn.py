@@ -121,8 +121,7 @@ def _small() -> Architecture:
         anchors=Anchors(stride=8, ratios=(0.5, 1.0, 2.0), scale=3.5),
         input="imagenet",
         # A strong window keeps a tracker near its target without looking (docs/decisions/0007).
-        window=0.1,
-        size_rate=0.6,
+        window=0.22,
     )
 
 

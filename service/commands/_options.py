@@ -75,10 +75,13 @@ def chosen_recipe(path: Path | None, **given: Any) -> "Recipe":
 def recovery_recipe(
     teacher: Path, path: Path | None, steps: int | None, learning_rate: float | None
 ) -> "Recipe":
-    """A recipe given, else the teacher's, else fine-tuning as published; by default 100 steps."""
+    """A recipe given; else the teacher's for 100 steps at twice its rate; else as published."""
+    if path is not None:
+        return chosen_recipe(path, steps=steps, learning_rate=learning_rate)
     short = {"steps": 100 if steps is None else steps, "learning_rate": learning_rate}
-    known = path or teacher / "recipe.json"
-    if known.exists() or path is not None:
-        return chosen_recipe(known, **short)
+    if (teacher / "recipe.json").exists():
+        known = chosen_recipe(teacher / "recipe.json", **short)
+        # Where little is left and little time is given, twice the rate won in every case tried.
+        return known if learning_rate else replace(known, learning_rate=2 * known.learning_rate)
     usual = {"learning_rate": 4e-4, "backbone_rate": 0.1, "schedule": "drop", "clip": 0.1}
     return chosen_recipe(None, **{**usual, **{k: v for k, v in short.items() if v is not None}})
