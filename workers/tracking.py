@@ -3,7 +3,7 @@
 Nothing here knows a network: a ``Predictor`` answers scored boxes for crops, a ``Geometry`` says
 how the crops are cut and how one box is chosen. The rules follow the authors' code of the OSTrack
 line ("factor") and of the Siamese line ("context") to the rounding: published weights expect it.
-One thing is left out: OSTrack blackens the last row or column of a picture that a crop reaches over.
+Left out: OSTrack blackens the last row or column of a picture that a crop reaches over.
 """
 
 import math

@@ -60,7 +60,8 @@ def demo(
             judged[name] = evaluate(candidate, folder / name, watch=watching(bar, name))
     picture = folder / "strip.png"
     _draw(judged, smaller, picture)
-    terminal.answer({**judged, "picture": picture}, summary(judged))
+    told = {name: measurement.to_json() for name, measurement in judged.items()}
+    terminal.answer({**told, "picture": picture}, summary(judged))
     terminal.remark(_by_attribute(judged))
     terminal.say(f"the picture: {picture}\nthe tracker: {folder / 'candidate'}")
     terminal.say(f"next: paretrack export ./bundle --tracker {folder / 'candidate'}")

@@ -116,7 +116,7 @@ def evaluate(
     goal = out or read_settings(os.environ).out / "evaluate" / stamp
     with terminal.bar("candidate") as bar:
         measurement = judge(candidate, goal, device=device, watch=watching(bar))
-    terminal.answer(measurement, summary({"candidate": measurement}))
+    terminal.answer(measurement.to_json(), summary({"candidate": measurement}))
     terminal.say(f"{goal}: architecture.json, weights.safetensors, measurement.json")
     if measurement.state == "FAILED":
         terminal.say(f"the candidate failed: {measurement.reason}")

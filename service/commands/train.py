@@ -56,6 +56,8 @@ def train(
     from workers.training import train as run
 
     terminal = Terminal(as_json)
+    if (preset is None) == (start is None):
+        raise ParetrackError("say where to start: either --preset NAME or --from TRACKER")
     chosen = chosen_recipe(recipe, steps=steps, batch=batch, learning_rate=learning_rate, seed=seed)
     network, architecture, geometry = _start(preset, start, chosen.seed)
     training = _data(dataset, root, train_split, train_count, terminal)
@@ -89,8 +91,6 @@ def _start(
     from workers.teachers import find
     from workers.training import fresh_network
 
-    if (preset is None) == (start is None):
-        raise ParetrackError("say where to start: either --preset NAME or --from TRACKER")
     if start is not None:
         architecture, network = load_tracker(find(start))
     else:

@@ -54,9 +54,9 @@ def test_a_corrupt_image(paretrack: Command, sequence: Path, tmp_path: Path) -> 
 
     ran = paretrack("track", sequence, "--box", "10,10,20,20", "--out", tmp_path / "out")
     teaches(ran, "0001.jpg")
-    checked = paretrack("dataset", "check", "folder", sequence)
+    checked = paretrack("dataset", "check", "folder", sequence, "--json")
     assert checked.code == 1
-    assert "0001.jpg" in checked.out.replace("\n", "")
+    assert "0001.jpg" in checked.out
 
 
 def test_a_missing_ground_truth(paretrack: Command, sequence: Path) -> None:

@@ -23,6 +23,7 @@ INDEX = "index.json"
 _TRAIN_LENGTH = 8
 _PRESENT = 0.05
 _HEADER = 128  # bytes of a .npy file before its pixels
+_MAGIC = b"\x93NUMPY"
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,14 @@ class StoredFrames:
         size = HEIGHT * WIDTH * 3
         start = _HEADER + (index % self.length) * size
         try:
-            picture = np.fromfile(self.path, np.uint8, size, offset=start)
+            with self.path.open("rb") as file:
+                magic = file.read(len(_MAGIC))
+                file.seek(start)
+                picture = np.fromfile(file, np.uint8, size)
         except OSError as error:
             raise damaged(self.path, str(error)) from error
+        if magic != _MAGIC:
+            raise damaged(self.path, "it is no .npy file")
         if len(picture) != size:
             raise damaged(self.path, f"it ends within frame {index % self.length}")
         return picture.reshape(HEIGHT, WIDTH, 3)
