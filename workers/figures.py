@@ -95,9 +95,12 @@ def draw_video(
 
 
 def _label(width: int, parts: Sequence[tuple[str, tuple[int, int, int]]]) -> Image:
-    bar = np.full((28, width, 3), 40, np.uint8)
+    """A dark bar with words in colours, legible when the whole picture is looked at."""
+    size = 1.2 if width > 2000 else 0.55
+    bar = np.full((round(50 * size), width, 3), 40, np.uint8)
     x = 8
     for text, colour in parts:
-        cv2.putText(bar, text, (x, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.55, colour, 1, cv2.LINE_AA)
-        x += cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.55, 1)[0][0] + 24
+        place = (x, round(36 * size))
+        cv2.putText(bar, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
+        x += round(cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)[0][0] + 40 * size)
     return bar

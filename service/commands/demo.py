@@ -10,14 +10,11 @@ import typer
 
 from service.commands._options import Json, recovery_recipe
 from service.commands.dataset import ready
-from service.commands.evaluate import summary, watching
+from service.commands.evaluate import by_attribute, summary, watching
 from service.settings import read_settings
-from service.terminal import Terminal, table
+from service.terminal import Terminal
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from workers.accuracy import Interval
     from workers.candidate import Candidate, Measurement
 
 
@@ -62,29 +59,13 @@ def demo(
     _draw(judged, smaller, picture)
     told = {name: measurement.to_json() for name, measurement in judged.items()}
     terminal.answer({**told, "picture": picture}, summary(judged))
-    terminal.remark(_by_attribute(judged))
+    terminal.remark(by_attribute(judged))
+    for name, measurement in judged.items():
+        if measurement.state == "FAILED":
+            terminal.say(f"the {name} failed: {measurement.reason}")
+            raise typer.Exit(1)
     terminal.say(f"the picture: {picture}\nthe tracker: {folder / 'candidate'}")
     terminal.say(f"next: paretrack export ./bundle --tracker {folder / 'candidate'}")
-    if any(measurement.state == "FAILED" for measurement in judged.values()):
-        raise typer.Exit(1)
-
-
-def _by_attribute(judged: dict[str, "Measurement"]) -> "Table":
-    """AO where it is hard, for everybody."""
-    found = {name: m.accuracy.by_attribute for name, m in judged.items() if m.accuracy}
-    attributes = sorted(next(iter(found.values()), {}))
-    rows = [
-        [
-            f"{attribute} ({next(iter(found.values()))[attribute].sequences})",
-            *(_interval(by[attribute].interval) for by in found.values()),
-        ]
-        for attribute in attributes
-    ]
-    return table(("AO by attribute (sequences)", *found), rows)
-
-
-def _interval(interval: "Interval") -> str:
-    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
 def _draw(judged: dict[str, "Measurement"], candidate: "Candidate", picture: Path) -> None:
@@ -93,7 +74,7 @@ def _draw(judged: dict[str, "Measurement"], candidate: "Candidate", picture: Pat
     from workers.figures import draw_strip
 
     accuracy = judged["candidate"].accuracy
-    if accuracy is None:
+    if accuracy is None:  # it failed, and there is nothing to show
         return
     ranked = sorted(accuracy.overlap_of, key=lambda name: -accuracy.overlap_of[name])
     chosen = (ranked[0], ranked[len(ranked) // 2], ranked[-1])

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from search_spaces import Architecture
+    from workers.accuracy import Interval
     from workers.candidate import Measurement
     from workers.evaluation import Watch
 
@@ -117,6 +118,7 @@ def evaluate(
     with terminal.bar("candidate") as bar:
         measurement = judge(candidate, goal, device=device, watch=watching(bar))
     terminal.answer(measurement.to_json(), summary({"candidate": measurement}))
+    terminal.remark(by_attribute({"candidate": measurement}))
     terminal.say(f"{goal}: architecture.json, weights.safetensors, measurement.json")
     if measurement.state == "FAILED":
         terminal.say(f"the candidate failed: {measurement.reason}")
@@ -175,11 +177,26 @@ def summary(measurements: dict[str, "Measurement"]) -> "Table":
     return table(("", *measurements), rows)
 
 
+def by_attribute(judged: dict[str, "Measurement"]) -> "Table":
+    """AO where it is hard, for everybody."""
+    found = {name: m.accuracy.by_attribute for name, m in judged.items() if m.accuracy}
+    attributes = sorted(next(iter(found.values()), {}))
+    rows = [
+        [
+            f"{attribute} ({next(iter(found.values()))[attribute].sequences})",
+            *(_range(by[attribute].interval) for by in found.values()),
+        ]
+        for attribute in attributes
+    ]
+    return table(("AO by attribute (sequences)", *found), rows)
+
+
+def _range(interval: "Interval") -> str:
+    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
 def _interval(measurement: "Measurement", name: str) -> str:
-    if measurement.accuracy is None:
-        return "-"
-    found = getattr(measurement.accuracy, name)
-    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    return "-" if measurement.accuracy is None else _range(getattr(measurement.accuracy, name))
 
 
 def _cost(measurement: "Measurement", name: str, unit: float) -> str:
