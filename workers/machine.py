@@ -17,6 +17,12 @@ def usable_device(name: str) -> str:
     return name
 
 
+def use_threads(count: int) -> None:
+    """Compute with so many threads. Sums are split by threads, so that their number is part of
+    what decides a trained network: one is the default wherever figures are to be repeated."""
+    torch.set_num_threads(count)
+
+
 def torch_version() -> str:
     """Version and threads, after a product that came out right."""
     product = torch.ones(8, 8) @ torch.ones(8, 8)

@@ -32,6 +32,9 @@ ValSplit = Annotated[str, typer.Option("--split", help="What is judged on.")]
 TrainCount = Annotated[
     int | None, typer.Option("--train-count", min=1, help="Only so many to learn from.")
 ]
+Threads = Annotated[
+    int, typer.Option("--threads", min=1, help="Of the CPU; the outcome depends on it.")
+]
 Seed = Annotated[
     int, typer.Option("--seed", min=0, max=2**31 - 1, help="Of everything that is drawn by lot.")
 ]

@@ -33,10 +33,12 @@ def demo(
     from workers.candidate import Candidate, Data
     from workers.checkpoints import load_tracker
     from workers.evaluation import evaluate
+    from workers.machine import use_threads
     from workers.pruning.widths import within_macs
     from workers.teachers import find
 
     terminal = Terminal(as_json)
+    use_threads(1)  # the same table on every number of cores
     settings = read_settings(os.environ)
     folder = out or settings.out / "demo"
     with terminal.bar("data") as bar:

@@ -16,6 +16,7 @@ from service.commands._options import (
     Json,
     Root,
     Seed,
+    Threads,
     TrainCount,
     TrainSplit,
     ValSplit,
@@ -70,6 +71,7 @@ def evaluate(
         list[str] | None, typer.Option("--probe", help="eager, onnx_runtime. Default: both.")
     ] = None,
     seed: Seed = 0,
+    threads: Threads = 1,
     device: Device = "cpu",
     out: Annotated[Path | None, typer.Option("--out", help="Folder for what is made.")] = None,
     as_json: Json = False,
@@ -82,7 +84,7 @@ def evaluate(
     from workers.checkpoints import load_tracker
     from workers.evaluation import check_names
     from workers.evaluation import evaluate as judge
-    from workers.machine import usable_device
+    from workers.machine import usable_device, use_threads
     from workers.teachers import find
 
     terminal = Terminal(as_json)
@@ -107,6 +109,7 @@ def evaluate(
     )  # fmt: skip
     check_names(candidate)
     usable_device(device)
+    use_threads(threads)
     if dataset == "synthetic":
         with terminal.bar("data") as bar:
             needed: dict[str, int | None] = {split: count}

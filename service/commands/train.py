@@ -12,6 +12,7 @@ from service.commands._options import (
     Device,
     Json,
     Root,
+    Threads,
     TrainCount,
     TrainSplit,
     ValSplit,
@@ -42,6 +43,7 @@ def train(
     split: ValSplit = "val",
     count: Count = None,
     validate_every: Annotated[int, typer.Option("--validate-every", min=1)] = 500,
+    threads: Threads = 1,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
@@ -51,11 +53,12 @@ def train(
     Example: `paretrack train ./teacher --preset siamrpn-small --steps 3000`
     """
     from workers.checkpoints import save_tracker, weights_sha256
-    from workers.machine import usable_device
+    from workers.machine import usable_device, use_threads
     from workers.training import Saving
     from workers.training import train as run
 
     terminal = Terminal(as_json)
+    use_threads(threads)
     if (preset is None) == (start is None):
         raise ParetrackError("say where to start: either --preset NAME or --from TRACKER")
     chosen = chosen_recipe(recipe, steps=steps, batch=batch, learning_rate=learning_rate, seed=seed)
