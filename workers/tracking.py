@@ -3,7 +3,6 @@
 Nothing here knows a network: a ``Predictor`` answers scored boxes for crops, a ``Geometry`` says
 how the crops are cut and how one box is chosen. The rules follow the authors' code of the OSTrack
 line ("factor") and of the Siamese line ("context") to the rounding: published weights expect it.
-Left out: OSTrack blackens the last row or column of a picture that a crop reaches over.
 """
 
 import math
@@ -64,6 +63,7 @@ class Window:
     y: int
     side: int
     scale: float
+    lost: int = 0  # rows and columns at the image's far ends that count as outside
 
 
 def start(box: NDArray[np.float64], geometry: Geometry) -> State:
@@ -115,7 +115,9 @@ def _context_side(state: State, geometry: Geometry) -> float:
 def _window(state: State, side: int, scale: float, geometry: Geometry) -> Window:
     side = max(side, 1)
     if geometry.rule == "factor":
-        return Window(round(state.cx - side * 0.5), round(state.cy - side * 0.5), side, scale)
+        x, y = round(state.cx - side * 0.5), round(state.cy - side * 0.5)
+        # The authors' crop, in training too, blackens the last row and column that it reaches.
+        return Window(x, y, side, scale, lost=1)
     half = (side + 1) / 2
     x, y = math.floor(state.cx - half + 0.5), math.floor(state.cy - half + 0.5)
     return Window(x, y, side, scale)
@@ -125,8 +127,8 @@ def cut(image: Image, window: Window, size: int, fill: NDArray[np.float64]) -> I
     """The window resized to ``size`` x ``size``; outside of the image lies the fill colour."""
     height, width = image.shape[:2]
     left, top = max(0, -window.x), max(0, -window.y)
-    right = max(0, window.x + window.side - width)
-    bottom = max(0, window.y + window.side - height)
+    right = max(0, window.x + window.side - width + window.lost)
+    bottom = max(0, window.y + window.side - height + window.lost)
     if max(left, right) >= window.side or max(top, bottom) >= window.side:
         return np.broadcast_to(fill.astype(np.uint8), (size, size, 3)).copy()
     x, y = window.x, window.y

@@ -228,6 +228,35 @@ def test_a_folder_of_pictures_is_read_in_natural_order_and_boxes_are_printed(
     assert ran.stdout.splitlines() == [",".join(f"{v:.3f}" for v in row) for row in expected]
 
 
+@pytest.mark.parametrize("rate", [10, 29.97])
+def test_a_drawn_video_is_as_fast_as_its_source(tiny: Bundle, tmp_path: Path, rate: float) -> None:
+    path, drawn = tmp_path / "square.mp4", tmp_path / "drawn.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, (160, 120))
+    for image in list(moving_square(seed=0))[:3]:
+        writer.write(image)
+    writer.release()
+    ran = run(tiny.folder, path, "--box", ",".join(map(str, BOX)), "--draw", drawn)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert cv2.VideoCapture(str(drawn)).get(cv2.CAP_PROP_FPS) == pytest.approx(rate)
+
+
+def test_pictures_of_other_sizes_are_drawn_as_large_as_the_first(
+    tiny: Bundle, tmp_path: Path
+) -> None:
+    folder, drawn = tmp_path / "pictures", tmp_path / "drawn.mp4"
+    folder.mkdir()
+    white = [np.full((*size, 3), 255, np.uint8) for size in [(120, 160), (240, 320), (60, 80)]]
+    for i, image in enumerate(white):
+        assert cv2.imwrite(str(folder / f"{i}.png"), image)
+    ran = run(tiny.folder, folder, "--box", ",".join(map(str, BOX)), "--draw", drawn)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    frames = VideoFrames(drawn)
+    assert cv2.VideoCapture(str(drawn)).get(cv2.CAP_PROP_FPS) == 25
+    assert [frame.shape for frame in frames] == [(120, 160, 3)] * 3
+    # The larger one is shrunk to fit; the smaller lies in the corner, black around it.
+    assert [round(frame.mean() / 255, 1) for frame in list(frames)[1:]] == [1.0, 0.2]
+
+
 def test_the_description_says_what_was_exported(bundle: Bundle) -> None:
     description = json.loads((bundle.folder / "tracker.json").read_text())
     assert description["format"] == 1

@@ -76,6 +76,7 @@ class Tracker:
     def _look(self, image: Array, size: int, factor: float) -> tuple[Array, float]:
         """The crop around the target, and how many of its pixels a pixel of the image becomes."""
         cx, cy, w, h = self._target
+        lost = int(self.geometry.rule == "factor")  # its authors' crop blackens the last column
         if self.geometry.rule == "factor":
             side = max(math.ceil(math.sqrt(w * h) * factor), 1)
             scale = size / side
@@ -86,7 +87,7 @@ class Tracker:
             scale = self.geometry.template_size / template_side
             side = max(round(template_side * (size / self.geometry.template_size)), 1)
             x, y = (math.floor(centre - (side + 1) / 2 + 0.5) for centre in (cx, cy))
-        crop = cv2.resize(cut(image, x, y, side, self._fill), (size, size))
+        crop = cv2.resize(cut(image, x, y, side, self._fill, lost), (size, size))
         return network_input(crop, self.geometry.normalisation), scale
 
     def _choose(self, scores: Array, boxes: Array, scale: float) -> tuple[Four, float]:
@@ -125,9 +126,9 @@ def read_geometry(folder: Path) -> SimpleNamespace:
     return geometry
 
 
-def cut(image: Array, x: int, y: int, side: int, fill: Array) -> Array:
+def cut(image: Array, x: int, y: int, side: int, fill: Array, lost: int = 0) -> Array:
     """A square of the image; what lies outside of the image has the fill colour."""
-    height, width = image.shape[:2]
+    height, width = image.shape[0] - lost, image.shape[1] - lost
     left, top, right, bottom = max(x, 0), max(y, 0), min(x + side, width), min(y + side, height)
     square = np.full((side, side, 3), fill.astype(np.uint8))
     if left < right and top < bottom:
@@ -156,15 +157,11 @@ def change_penalty(boxes: Array, w: float, h: float, scale: float, strength: flo
     """1 for boxes of the target's size and shape, less for others."""
     if strength == 0:
         return np.ones(len(boxes))
-    new_w, new_h = boxes[:, 2], boxes[:, 3]
-    size = padded_size(new_w, new_h) / padded_size(w * scale, h * scale)
-    ratio = (w / h) / (new_w / new_h)
+    ws, hs = np.append(boxes[:, 2], w * scale), np.append(boxes[:, 3], h * scale)
+    sizes = np.sqrt((ws + (ws + hs) * 0.5) * (hs + (ws + hs) * 0.5))  # the target's comes last
+    size, ratio = sizes[:-1] / sizes[-1], (w / h) / (boxes[:, 2] / boxes[:, 3])
     change: Array = np.maximum(size, 1 / size) * np.maximum(ratio, 1 / ratio)
     return np.exp(-(change - 1) * strength)
-
-
-def padded_size(w: Array | float, h: Array | float) -> Array:
-    return np.sqrt((w + (w + h) * 0.5) * (h + (w + h) * 0.5))
 
 
 def held_inside(target: Four, choice: SimpleNamespace, shape: Sequence[int]) -> Four:
@@ -211,12 +208,16 @@ def follow(tracker: Tracker, options: argparse.Namespace) -> Iterator[Four]:
         box = tracker.track(rgb)[0] if box else options.box
         yield box
         if options.draw:
-            kind = cv2.VideoWriter.fourcc(*"mp4v")
-            canvas = canvas or cv2.VideoWriter(str(options.draw), kind, 25, image.shape[1::-1])
+            if canvas is None:
+                size, kind = image.shape[1::-1], cv2.VideoWriter.fourcc(*"mp4v")
+                rate = cv2.VideoCapture(str(options.video)).get(cv2.CAP_PROP_FPS)
+                rate = rate if 1 <= rate <= 240 else 25  # a folder has none, a stream's may be odd
+                canvas = cv2.VideoWriter(options.draw, kind, rate, size)
             if not canvas.isOpened():
                 raise TrackError(f"{options.draw}: cannot be written; give a name like out.mp4")
-            x, y, w, h = (round(value) for value in box)
-            canvas.write(cv2.rectangle(image, (x, y), (x + w, y + h), (0, 255, 0), 2))
+            cv2.rectangle(image, [round(value) for value in box], (0, 255, 0), 2)
+            shrink = min(1, size[0] / image.shape[1], size[1] / image.shape[0])
+            canvas.write(cv2.warpAffine(image, np.diag([shrink, shrink, 1.0])[:2], size))
     if box is None:
         raise TrackError(f"{options.video}: OpenCV finds no picture in it")
 
@@ -231,7 +232,7 @@ def main() -> None:
     parser.add_argument("video", type=Path, metavar="VIDEO_OR_FOLDER")
     parser.add_argument("--box", type=x_y_w_h, required=True, metavar="x,y,w,h", help="at first")
     parser.add_argument("--out", type=Path, help="text file for the boxes (else: printed)")
-    parser.add_argument("--draw", type=Path, help="video file to write with the boxes drawn in")
+    parser.add_argument("--draw", help="video to write with the boxes, as large as picture one")
     parser.add_argument("--threads", type=int, default=1, help="for the networks (default: 1)")
     options = parser.parse_args()
     try:
