@@ -41,9 +41,12 @@ every_preset = pytest.mark.parametrize(("name", "preset"), PRESETS)
 every_light_preset = pytest.mark.parametrize(("name", "preset"), LIGHT_PRESETS)
 
 
+def chosen(name: str, preset: str) -> tuple[Family[Any], Any]:
+    return FAMILIES[name], FAMILIES[name].PRESETS[preset]
+
+
 def lightest(name: str) -> tuple[Family[Any], Any]:
-    family = FAMILIES[name]
-    return family, family.PRESETS[LIGHTEST[name]]
+    return chosen(name, LIGHTEST[name])
 
 
 def crops(geometry: Geometry, batch: int, device: str = "cpu") -> tuple[Tensor, Tensor]:
@@ -61,6 +64,11 @@ def settled(network: TrackerNetwork) -> TrackerNetwork:
             module.running_mean.normal_(0, 0.3, generator=random)
             module.running_var.uniform_(0.5, 2, generator=random)
     return network.eval()
+
+
+def as_trained(name: str, preset: str) -> tuple[TrackerNetwork, Geometry]:
+    family, architecture = chosen(name, preset)
+    return settled(family.build(architecture)), family.geometry(architecture)
 
 
 def corresponding(key: str, new: tuple[str, ...], old: list[str]) -> str:
@@ -97,8 +105,7 @@ def test_an_architecture_survives_json(name: str, preset: str) -> None:
 
 @every_preset
 def test_shapes_are_those_that_the_geometry_announces(name: str, preset: str) -> None:
-    family = FAMILIES[name]
-    architecture = family.PRESETS[preset]
+    family, architecture = chosen(name, preset)
     geometry = family.geometry(architecture)
     network = on_paper(architecture)
     template_crop, search_crop = crops(geometry, 2, "meta")
@@ -114,10 +121,8 @@ def test_shapes_are_those_that_the_geometry_announces(name: str, preset: str) ->
 
 @every_light_preset
 def test_scores_are_probabilities_and_boxes_have_a_size(name: str, preset: str) -> None:
-    family = FAMILIES[name]
-    architecture = family.PRESETS[preset]
-    network = settled(family.build(architecture))
-    template_crop, search_crop = crops(family.geometry(architecture), 3)
+    network, geometry = as_trained(name, preset)
+    template_crop, search_crop = crops(geometry, 3)
     with torch.no_grad():
         scores, boxes = network.frame(search_crop, network.template(template_crop))
     assert scores.min() >= 0
@@ -128,10 +133,7 @@ def test_scores_are_probabilities_and_boxes_have_a_size(name: str, preset: str) 
 
 @every_light_preset
 def test_boxes_are_ordered_by_box_of_the_cell_then_row_then_column(name: str, preset: str) -> None:
-    family = FAMILIES[name]
-    architecture = family.PRESETS[preset]
-    geometry = family.geometry(architecture)
-    network = settled(family.build(architecture))
+    network, geometry = as_trained(name, preset)
     with torch.no_grad():
         maps = network(*crops(geometry, 1))
         _, boxes = network.decode(tuple(torch.zeros_like(tensor) for tensor in maps))
@@ -146,10 +148,8 @@ def test_boxes_are_ordered_by_box_of_the_cell_then_row_then_column(name: str, pr
 
 @every_light_preset
 def test_the_two_branches_together_are_the_forward_pass(name: str, preset: str) -> None:
-    family = FAMILIES[name]
-    architecture = family.PRESETS[preset]
-    network = settled(family.build(architecture))
-    template_crop, search_crop = crops(family.geometry(architecture), 2)
+    network, geometry = as_trained(name, preset)
+    template_crop, search_crop = crops(geometry, 2)
     with torch.no_grad():
         together = network(template_crop, search_crop)
         apart = network.maps(search_crop, network.template(template_crop))
@@ -158,10 +158,8 @@ def test_the_two_branches_together_are_the_forward_pass(name: str, preset: str) 
 
 @every_light_preset
 def test_pairs_in_a_batch_do_not_see_each_other(name: str, preset: str) -> None:
-    family = FAMILIES[name]
-    architecture = family.PRESETS[preset]
-    network = settled(family.build(architecture))
-    template_crop, search_crop = crops(family.geometry(architecture), 2)
+    network, geometry = as_trained(name, preset)
+    template_crop, search_crop = crops(geometry, 2)
     with torch.no_grad():
         both = network(template_crop, search_crop)
         second = network(template_crop[1:], search_crop[1:])
@@ -171,8 +169,7 @@ def test_pairs_in_a_batch_do_not_see_each_other(name: str, preset: str) -> None:
 
 @every_light_preset
 def test_every_weight_learns(name: str, preset: str) -> None:
-    family = FAMILIES[name]
-    architecture = family.PRESETS[preset]
+    family, architecture = chosen(name, preset)
     network = family.build(architecture).train()
     maps = network(*crops(family.geometry(architecture), 2))
     sum((tensor.square().sum() for tensor in maps), torch.zeros(())).backward()
@@ -202,8 +199,7 @@ def real_width(network: nn.Module, unit: search_spaces.Units) -> int:
 
 @every_preset
 def test_units_are_the_widths_that_the_network_has(name: str, preset: str) -> None:
-    family = FAMILIES[name]
-    architecture = family.PRESETS[preset]
+    family, architecture = chosen(name, preset)
     units = family.units(architecture)
     network = on_paper(architecture)
     assert len({unit.name for unit in units}) == len(units)
@@ -215,8 +211,7 @@ def test_units_are_the_widths_that_the_network_has(name: str, preset: str) -> No
 
 @every_preset
 def test_no_changed_width_changes_no_width(name: str, preset: str) -> None:
-    family = FAMILIES[name]
-    architecture = family.PRESETS[preset]
+    family, architecture = chosen(name, preset)
     same = family.with_widths(architecture, {})
     assert family.units(same) == family.units(architecture)
     assert family.with_widths(same, {}) == same
@@ -244,8 +239,7 @@ def test_any_widths_can_be_built_and_run(name: str, data: st.DataObject) -> None
 
 @every_preset
 def test_one_unit_of_each_is_enough(name: str, preset: str) -> None:
-    family = FAMILIES[name]
-    architecture = family.PRESETS[preset]
+    family, architecture = chosen(name, preset)
     ones = {unit.name: 1 for unit in family.units(architecture)}
     network = on_paper(family.with_widths(architecture, ones))
     scores, _ = network.decode(network(*crops(family.geometry(architecture), 1, "meta")))
@@ -265,8 +259,7 @@ def test_units_that_are_not_there_or_none_left_are_refused_by_name(name: str) ->
 
 @every_preset
 def test_layers_are_parts_of_the_network(name: str, preset: str) -> None:
-    family = FAMILIES[name]
-    architecture = family.PRESETS[preset]
+    family, architecture = chosen(name, preset)
     network = on_paper(architecture)
     paths = family.layers(architecture)
     assert len(set(paths)) == len(paths) > 0
@@ -275,8 +268,7 @@ def test_layers_are_parts_of_the_network(name: str, preset: str) -> None:
 
 @every_light_preset
 def test_keeping_all_layers_keeps_the_function(name: str, preset: str) -> None:
-    family = FAMILIES[name]
-    architecture = family.PRESETS[preset]
+    family, architecture = chosen(name, preset)
     paths = family.layers(architecture)
     same = family.with_layers(architecture, range(len(paths)))
     assert family.layers(same) == paths
@@ -293,8 +285,7 @@ def test_keeping_all_layers_keeps_the_function(name: str, preset: str) -> None:
 def test_remaining_layers_take_their_weights_along(
     name: str, preset: str, data: st.DataObject
 ) -> None:
-    family = FAMILIES[name]
-    architecture = family.PRESETS[preset]
+    family, architecture = chosen(name, preset)
     paths = family.layers(architecture)
     kept = sorted(data.draw(st.sets(st.integers(0, len(paths) - 1), min_size=1), label="kept"))
     shallow = family.with_layers(architecture, kept)

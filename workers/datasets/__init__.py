@@ -13,6 +13,7 @@ from workers.datasets._sequence import (
     Image,
     Problem,
     Sequence,
+    demand_truth,
 )
 from workers.datasets._video import VideoFrames
 
@@ -28,8 +29,11 @@ __all__ = [
     "Sequence",
     "VideoFrames",
     "dataset",
+    "demand_truth",
+    "first_pixel",
     "format_boxes",
     "prefetched",
+    "rules",
     "version",
 ]
 
@@ -40,6 +44,20 @@ DATASETS: Mapping[str, Dataset] = {
     "otb": otb,
     "synthetic": synthetic,
 }
+
+# pysot follows the toolkits of these data sets' authors; the others take GOT-10k's rules.
+_RULES: Mapping[str, str] = {"lasot": "pysot-lasot", "otb": "pysot-otb"}
+
+
+def rules(name: str) -> str:
+    """The accuracy rules that a data set is judged by unless somebody asks for others."""
+    dataset(name)  # an unknown name is an error, not GOT-10k's
+    return _RULES.get(name, "got10k")
+
+
+def first_pixel(name: str) -> int:
+    """What the annotation files of a data set call the first pixel; boxes here start at 0."""
+    return int(getattr(dataset(name), "FIRST_PIXEL", 0))
 
 
 def version(name: str) -> str:

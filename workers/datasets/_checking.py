@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from workers.datasets._boxes import box_faults, complain_of
 from workers.datasets._frames import ImageFrames, decoding, size_fault
 from workers.datasets._sequence import DatasetError, Frames, Problem
-from workers.datasets._tree import Complain, Entry
+from workers.datasets._tree import Complain, Entry, say_empty
 from workers.datasets._video import VideoFrames
 
 
@@ -40,6 +40,19 @@ def check_entries(
         faults = {row + 1: fault for row, fault in box_faults(boxes, sizes[:count]).items()}
         unknown = {row: faults[row] for row in faults.keys() - entry.known_faults}
         complain_of(unknown, "box of frame", entry.box_file, complain)
+
+
+def check_tree(
+    entries: list[Entry],
+    root: Path,
+    expected: str,
+    complain: Complain,
+    report: Callable[[str], None],
+) -> None:
+    """As ``check_entries``, for a root that has to hold at least one sequence."""
+    check_entries(entries, complain, report)
+    if not entries:
+        say_empty(root, expected, complain)
 
 
 def _decoded_sizes(frames: Frames, home: Path, complain: Complain) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """One video with its boxes, as every dataset gives it to training and evaluation alike."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -42,6 +42,14 @@ class Sequence:
     cover: NDArray[np.int64] | None = None
     attributes: frozenset[str] = frozenset()
     numbers: Mapping[str, float] = field(default_factory=dict)  # measured facts: visibility, speed
+    withheld: str | None = None  # why only the first box is there, where the others are secret
+
+
+def demand_truth(sequences: Iterable[Sequence]) -> None:
+    """Refuse sequences that can be tracked only: no box but the first is published."""
+    for sequence in sequences:
+        if sequence.withheld is not None:
+            raise DatasetError(f"{sequence.name}: {sequence.withheld}")
 
 
 @dataclass(frozen=True)

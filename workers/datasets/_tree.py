@@ -36,8 +36,12 @@ def load_entries(
     in_order = sorted(entries, key=lambda entry: entry.name)
     sequences = [entry.read(refuse) for entry in in_order[:count]]
     if not sequences:
-        refuse(root, f"holds no sequence; expected {expected}")
+        say_empty(root, expected, refuse)
     return sequences
+
+
+def say_empty(root: Path, expected: str, complain: Complain) -> None:
+    complain(root, f"holds no sequence; expected {expected}")
 
 
 def demand_split(split: str, splits: tuple[str, ...]) -> None:

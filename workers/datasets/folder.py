@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from workers.datasets._boxes import LAYOUTS, Layout, box_faults, complain_of, is_absent, read_boxes
-from workers.datasets._checking import Findings, check_entries
+from workers.datasets._checking import Findings, check_tree
 from workers.datasets._frames import ImageFrames, image_frames, image_names, same_count
 from workers.datasets._sequence import DatasetError, Frames, Problem, Sequence
 from workers.datasets._tree import (
@@ -63,10 +63,7 @@ def load(root: Path, split: str, *, count: int | None = None) -> list[Sequence]:
 
 def check(root: Path, report: Callable[[str], None]) -> list[Problem]:
     complain = Findings()
-    entries = _entries(root, complain)
-    check_entries(entries, complain, report)
-    if not entries:
-        complain(root, f"holds no sequence; expected {_LAYOUT}")
+    check_tree(_entries(root, complain), root, _LAYOUT, complain, report)
     return complain.problems
 
 

@@ -6,7 +6,7 @@ groundtruth.txt (x,y,w,h), absence.label, cover.label, cut_by_image.label and me
 - Boxes are taken as written, as the got10k toolkit and pytracking do: many have x or y = 0, so
   that pixels are counted from 0 or nobody knows.
 - ``test`` has one box, the first: the others are withheld by the authors' server and NaN here. It
-  has no labels either.
+  has no labels either. It can be loaded and tracked; ``demand_truth`` refuses to judge by it.
 - The size of the images changes within a few training videos (GOT-10k_Train_007947).
 - A few training videos have boxes without area where the target is present. ``load`` gives them
   as published, ``check`` names them.
@@ -37,6 +37,10 @@ SPLITS: tuple[str, ...] = ("train", "val", "test")
 FIRST_PIXEL = 0
 
 _LAYOUT = "ROOT/train|val|test/list.txt and the directories that it names"
+_WITHHELD = (
+    "the truth of GOT-10k's test split is not published, apart from each video's first box: the "
+    "authors' server judges results on it; choose split 'val' to judge here, 'train' to learn from"
+)
 _DESCRIBED = ("object_class", "motion_class", "root_class")
 
 
@@ -68,23 +72,26 @@ def _entries(root: Path, split: str, complain: Complain) -> list[Entry]:
     for name in read_names(root / split / "list.txt", complain):
         directory = root / split / name
         if directory.is_dir():
-            read = partial(_read, directory, split == "test")
+            read = partial(_read, directory, split)
             entries.append(Entry(name=name, box_file=directory / "groundtruth.txt", read=read))
         else:
             complain(directory, "is in list.txt but not here; extract this sequence again")
     return entries
 
 
-def _read(directory: Path, withheld: bool, complain: Complain) -> Sequence:
+def _read(directory: Path, split: str, complain: Complain) -> Sequence:
     frames = image_frames(directory, complain, same_size=False)
     box_file = directory / "groundtruth.txt"
     boxes = read_boxes(box_file, complain, "xywh", FIRST_PIXEL)
-    if withheld and len(boxes) == 1:
-        boxes = first_box_only(boxes, len(frames))
+    withheld = None
+    if split == "test" and len(boxes) == 1:
+        boxes, withheld = first_box_only(boxes, len(frames)), _WITHHELD
     same_count(frames, boxes, box_file, complain)
     present = np.ones(len(frames), bool)
-    if withheld:
-        return Sequence(name=directory.name, frames=frames, boxes=boxes, present=present)
+    if split == "test":
+        return Sequence(
+            name=directory.name, frames=frames, boxes=boxes, present=present, withheld=withheld
+        )
     absent = read_labels(directory / "absence.label", len(frames), complain)
     cut = read_labels(directory / "cut_by_image.label", len(frames), complain)
     cover = read_labels(directory / "cover.label", len(frames), complain, highest=8)

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from workers.datasets._boxes import read_boxes, read_labels
-from workers.datasets._checking import Findings, check_entries
+from workers.datasets._checking import Findings, check_tree
 from workers.datasets._frames import image_frames, same_count
 from workers.datasets._sequence import Problem, Sequence
 from workers.datasets._tree import (
@@ -61,9 +61,7 @@ def load(root: Path, split: str, *, count: int | None = None) -> list[Sequence]:
 def check(root: Path, report: Callable[[str], None]) -> list[Problem]:
     complain = Findings()
     entries = _entries(root, "all", complain)
-    check_entries(entries, complain, report)
-    if not entries:
-        complain(root, f"holds no sequence; expected {_LAYOUT}")
+    check_tree(entries, root, _LAYOUT, complain, report)
     found = {entry.name: entry.box_file.parent for entry in entries}
     for split, listing in _LISTS.items():
         if (root / listing).is_file():

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from workers.datasets._boxes import read_boxes
-from workers.datasets._checking import Findings, check_entries
+from workers.datasets._checking import Findings, check_tree
 from workers.datasets._frames import ImageFrames, image_frames, same_count
 from workers.datasets._sequence import Boxes, Problem, Sequence
 from workers.datasets._tree import (
@@ -73,10 +73,7 @@ def load(root: Path, split: str, *, count: int | None = None) -> list[Sequence]:
 
 def check(root: Path, report: Callable[[str], None]) -> list[Problem]:
     complain = Findings()
-    entries = _entries(root, complain)
-    check_entries(entries, complain, report)
-    if not entries:
-        complain(root, f"holds no sequence; expected {_LAYOUT}")
+    check_tree(_entries(root, complain), root, _LAYOUT, complain, report)
     return complain.problems
 
 

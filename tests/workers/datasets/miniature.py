@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from workers.datasets import Image
+from workers.datasets import Dataset, Image, Sequence
 
 WIDTH, HEIGHT = 32, 24
 
@@ -59,6 +59,18 @@ def write_rows(path: Path, boxes: Iterable[Iterable[float]], separator: str = ",
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = (separator.join(str(value) for value in box) for box in boxes)
     path.write_text("\n".join(lines) + "\n")
+
+
+def only_sequence(reader: Dataset, root: Path) -> Sequence:
+    """The one sequence of a tree whose data set has no splits."""
+    (sequence,) = reader.load(root, "all")
+    return sequence
+
+
+def problems_of(reader: Dataset, root: Path) -> list[str]:
+    """What ``check`` finds, as text, with paths relative to the root."""
+    found = reader.check(root, lambda name: None)
+    return [f"{p.path.relative_to(root).as_posix()}: {p.message}" for p in found]
 
 
 def got10k_sequence(directory: Path, count: int = 5) -> None:

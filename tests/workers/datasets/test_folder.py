@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -8,25 +9,19 @@ from tests.workers.datasets.miniature import (
     encoded,
     folder_sequence,
     numbers_of,
+    only_sequence,
     picture,
+    problems_of,
     rows,
     write_images,
     write_rows,
     write_video,
 )
-from workers.datasets import DatasetError, Sequence, VideoFrames, dataset
+from workers.datasets import DatasetError, VideoFrames, dataset
 
 READER = dataset("folder")
-
-
-def only(root: Path) -> Sequence:
-    (sequence,) = READER.load(root, "all")
-    return sequence
-
-
-def problems(root: Path) -> list[str]:
-    found = READER.check(root, lambda name: None)
-    return [f"{p.path.relative_to(root).as_posix()}: {p.message}" for p in found]
+only = partial(only_sequence, READER)
+problems = partial(problems_of, READER)
 
 
 def refusal(root: Path) -> str:

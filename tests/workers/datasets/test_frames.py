@@ -145,13 +145,16 @@ def test_a_wrong_count_names_the_image_between_two_others(tmp_path: Path) -> Non
 # Video files
 
 
+REAL_CAPTURE = cv2.VideoCapture  # tests put other classes in its place
+
+
 class Counting:
     """cv2.VideoCapture that counts how often it seeks."""
 
     seeks = 0
 
     def __init__(self, path: str) -> None:
-        self._capture = cv2.VideoCapture(path)
+        self._capture = REAL_CAPTURE(path)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._capture, name)
@@ -163,11 +166,8 @@ class Counting:
 
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> type[Counting]:
-    real = cv2.VideoCapture
-
     class Here(Counting):
-        def __init__(self, path: str) -> None:
-            self._capture = real(path)
+        """Counts anew for each test."""
 
     monkeypatch.setattr("workers.datasets._video.cv2.VideoCapture", Here)
     return Here
@@ -211,12 +211,8 @@ def test_a_frame_count_that_the_container_does_not_know_is_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_video(tmp_path / "a.avi", 12)
-    real = cv2.VideoCapture
 
     class Unsure(Counting):
-        def __init__(self, path: str) -> None:
-            self._capture = real(path)
-
         def get(self, prop: int) -> float:
             return -1.0 if prop == cv2.CAP_PROP_FRAME_COUNT else self._capture.get(prop)
 

@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -9,18 +10,14 @@ from tests.workers.datasets.miniature import (
     got10k,
     numbers_of,
     picture,
+    problems_of,
     rows,
     write_rows,
 )
-from workers.datasets import DatasetError, dataset
+from workers.datasets import DatasetError, dataset, demand_truth
 
 READER = dataset("got10k")
-
-
-def problems(root: Path) -> list[str]:
-    """As text, with paths relative to the root."""
-    found = READER.check(root, lambda name: None)
-    return [f"{p.path.relative_to(root).as_posix()}: {p.message}" for p in found]
+problems = partial(problems_of, READER)
 
 
 def test_a_split_is_what_its_list_names_in_name_order(tmp_path: Path) -> None:
@@ -60,10 +57,16 @@ def test_what_a_video_shows_becomes_attributes(tmp_path: Path) -> None:
     }
 
 
-def test_a_test_video_has_one_box_and_no_labels(tmp_path: Path) -> None:
-    directory, *_ = got10k(tmp_path, "test", ("_1",))
+def unlabelled(root: Path) -> Path:
+    """A test video without its labels."""
+    directory, *_ = got10k(root, "test", ("_1",))
     for file in (*directory.glob("*.label"), directory / "meta_info.ini"):
         file.unlink()
+    return directory
+
+
+def test_a_test_video_has_one_box_and_no_labels(tmp_path: Path) -> None:
+    directory = unlabelled(tmp_path)
     (directory / "groundtruth.txt").write_text("3.0000,4.0000,5.0000,6.0000\n")
     sequence = READER.load(tmp_path, "test")[0]
     assert sequence.boxes[0].tolist() == [3, 4, 5, 6]
@@ -72,6 +75,21 @@ def test_a_test_video_has_one_box_and_no_labels(tmp_path: Path) -> None:
     assert sequence.present.all()
     assert sequence.cover is None
     assert problems(tmp_path) == []
+
+
+def test_the_test_split_can_be_tracked_but_nobody_can_judge_by_it_here(tmp_path: Path) -> None:
+    (unlabelled(tmp_path) / "groundtruth.txt").write_text("3,4,5,6\n")
+    got10k(tmp_path, "val")
+    with pytest.raises(DatasetError, match=r"^GOT-10k_Test_000001: .* test split is not published"):
+        demand_truth([*READER.load(tmp_path, "val"), *READER.load(tmp_path, "test")])
+    demand_truth(READER.load(tmp_path, "val"))
+
+
+def test_who_has_the_boxes_of_test_videos_may_judge_by_them(tmp_path: Path) -> None:
+    unlabelled(tmp_path)
+    sequences = READER.load(tmp_path, "test")
+    demand_truth(sequences)
+    assert np.isfinite(sequences[0].boxes).all()
 
 
 def test_a_single_box_is_too_few_outside_the_test_split(tmp_path: Path) -> None:

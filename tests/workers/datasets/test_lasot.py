@@ -1,12 +1,20 @@
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.workers.datasets.miniature import lasot_sequence, numbers_of, rows, write_rows
+from tests.workers.datasets.miniature import (
+    lasot_sequence,
+    numbers_of,
+    problems_of,
+    rows,
+    write_rows,
+)
 from workers.datasets import DatasetError, dataset
 
 READER = dataset("lasot")
+problems = partial(problems_of, READER)
 
 
 @pytest.fixture(params=["nested", "flat"])
@@ -22,11 +30,6 @@ def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def names(root: Path, split: str) -> list[str]:
     return [sequence.name for sequence in READER.load(root, split)]
-
-
-def problems(root: Path) -> list[str]:
-    found = READER.check(root, lambda name: None)
-    return [f"{p.path.relative_to(root).as_posix()}: {p.message}" for p in found]
 
 
 def test_both_published_trees_are_read_alike(tree: Path) -> None:

@@ -1,29 +1,29 @@
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.workers.datasets.miniature import number_of, otb_sequence, rows, write_rows
+from tests.workers.datasets.miniature import (
+    number_of,
+    only_sequence,
+    otb_sequence,
+    problems_of,
+    rows,
+    write_rows,
+)
 from workers.datasets import DatasetError, Sequence, dataset
 
 READER = dataset("otb")
-
-
-def only(root: Path) -> Sequence:
-    (sequence,) = READER.load(root, "all")
-    return sequence
+only = partial(only_sequence, READER)
+problems = partial(problems_of, READER)
 
 
 def span(sequence: Sequence) -> tuple[int, int, int]:
     """The numbers of the first and the last image, and how many there are."""
     frames = sequence.frames
     return number_of(frames[0]), number_of(frames[len(frames) - 1]), len(frames)
-
-
-def problems(root: Path) -> list[str]:
-    found = READER.check(root, lambda name: None)
-    return [f"{p.path.relative_to(root).as_posix()}: {p.message}" for p in found]
 
 
 @pytest.mark.parametrize("separator", [",", "\t", " ", ", "])

@@ -53,7 +53,14 @@ class _Machine:
         assert branches is self
         return lambda: self.work("track", 0.010)
 
-    def measure(self, plan: Plan = PLAN, *, tracked: bool = True, threads: int = 1) -> Latency:
+    def measure(
+        self,
+        plan: Plan = PLAN,
+        *,
+        tracked: bool = True,
+        threads: int = 1,
+        synchronise: Callable[[], None] = lambda: None,
+    ) -> Latency:
         subject = Subject(
             probe="imagined",
             branches=self,
@@ -61,6 +68,7 @@ class _Machine:
             inputs=torch.device("cpu"),
             device="no device",
             versions={"torch": "1"},
+            synchronise=synchronise,
         )
         track = self.track if tracked else None
         return measured(
@@ -134,16 +142,7 @@ def test_a_slow_network_gets_fewer_rounds_but_five() -> None:
 
 def test_the_device_is_synchronised_before_and_after_every_timed_call() -> None:
     machine = _Machine()
-    subject = Subject(
-        probe="imagined",
-        branches=machine,
-        reference=lambda: machine.work("reference", 0.002),
-        inputs=torch.device("cpu"),
-        device="no device",
-        versions={},
-        synchronise=lambda: machine.diary.append("wait"),
-    )
-    measured(subject, _geometry(), threads=1, plan=QUICK, track=None, clock=machine.clock)
+    machine.measure(QUICK, tracked=False, synchronise=lambda: machine.diary.append("wait"))
     timed = machine.diary[1 + 3 * QUICK.warm_up :]
     assert timed[0::3] == timed[2::3] == ["wait"] * (3 * QUICK.rounds * QUICK.calls)
     assert "wait" not in timed[1::3]
