@@ -2,8 +2,10 @@
 
 Exit codes: 0 done; 1 done, and the answer is no (problems found, a gate or a candidate failed);
 2 the request is wrong (a file, a value, a name): the message says what to do; 130 interrupted.
+With --json such a message is one object on standard error: {"error": {"kind": ..., "message": ...}}
 """
 
+import json
 import shutil
 import sys
 
@@ -34,15 +36,27 @@ app.add_typer(checkpoint.app, name="checkpoint")
 
 def main() -> None:
     """Run a command; what a user got wrong is one message, a bug keeps its traceback."""
+    for_a_program = "--json" in sys.argv
     try:
-        app()
+        code = app(standalone_mode=not for_a_program)
+        sys.exit(code if isinstance(code, int) else 0)
+    except typer.TyperException as error:  # wrong words; for people Typer shows it itself
+        _tell_program(type(error).__name__, error.format_message())
+        sys.exit(error.exit_code)
     except ParetrackError as error:
-        _show(str(error))
+        if for_a_program:
+            _tell_program(type(error).__name__, str(error))
+        else:
+            _show(str(error))
         sys.exit(2)
 
 
+def _tell_program(kind: str, message: str) -> None:
+    sys.stderr.write(json.dumps({"error": {"kind": kind, "message": message}}) + "\n")
+
+
 def _show(message: str) -> None:
-    if "--json" in sys.argv or not sys.stderr.isatty():
+    if not sys.stderr.isatty():
         sys.stderr.write(f"paretrack: {message}\n")
     else:
         width = min(100, shutil.get_terminal_size().columns)

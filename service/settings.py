@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from search_spaces._errors import ParetrackError
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -25,6 +27,14 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """PARETRACK_HOME (default ~/.paretrack) and PARETRACK_DATABASE_URL."""
     home = environment.get("PARETRACK_HOME")
     return Settings(
-        home=Path(home) if home else Path.home() / ".paretrack",
+        home=_folder(home or "~/.paretrack"),
         database_url=environment.get("PARETRACK_DATABASE_URL") or None,
     )
+
+
+def _folder(home: str) -> Path:
+    """``~`` comes to us as it is where no shell has read the line: service files, containers."""
+    try:
+        return Path(home).expanduser()
+    except RuntimeError as error:
+        raise ParetrackError(f"PARETRACK_HOME: {home!r} names no folder: {error}") from error

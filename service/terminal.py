@@ -15,12 +15,15 @@ from workers.documents import plain
 
 
 class Terminal:
-    """Standard output carries the answer; progress and remarks go to standard error."""
+    """Standard output carries the answer; progress and remarks go to standard error.
+
+    A program that reads the answer as JSON finds nothing on standard error but an error as JSON.
+    """
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
         self._out = Console(markup=False)
-        self._err = Console(stderr=True, markup=False)
+        self._err = Console(stderr=True, markup=False, quiet=as_json and not sys.stderr.isatty())
 
     def say(self, text: str | Table) -> None:
         """A remark for people."""

@@ -22,6 +22,7 @@ class Data:
     judged_on: str = "val"
     train_count: int | None = None  # only so many sequences; None: all
     judged_count: int | None = None
+    rules: str | None = None  # whose accuracy rules; None: those of the data set
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ import torch
 from search_spaces import Architecture, Geometry, ParetrackError, TrackerNetwork, load
 from workers import datasets
 from workers._files import write_text
+from workers.accuracy import RULES, rules_named
 from workers.candidate import Candidate, Data, Measurement
 from workers.checkpoints import load_tracker, save_tracker, weights_sha256
 from workers.cost import measure_cost
@@ -25,7 +26,7 @@ from workers.judge import judge, pair_accuracy, validation_pairs
 from workers.latency import PROBES
 from workers.predictor import TorchPredictor, frame_by_frame
 from workers.pruning import METHODS, cut
-from workers.recovery import RECOVERIES
+from workers.recovery import RECOVERIES, _resuming
 from workers.tracking import track_many
 from workers.training import Moment, fresh_network
 
@@ -51,6 +52,7 @@ def evaluate(
     """Judge one candidate: cut, count, time, recover, track. Its files are written to ``out``.
 
     One that fails for a reason of its own comes back as FAILED with the reason; a bug raises.
+    Killed in the middle of its recovery, the same candidate goes on there in the same folder.
     """
     check_names(candidate)
     geometry = load(candidate.architecture.family).geometry(candidate.architecture)
@@ -74,6 +76,7 @@ def evaluate(
     except (ParetrackError, torch.OutOfMemoryError) as error:
         story.add(state="FAILED", reason=str(error))
     write_text(out / MEASUREMENT, document(story.measurement.to_json()))
+    _resuming.forget(out)
     return story.measurement
 
 
@@ -100,13 +103,15 @@ def _tell(
         story.add(inherited=pair_accuracy(network, geometry, pairs, device=device))
     if candidate.recipe is not None:
         with story.step("recovery"):
-            curve = _recover(candidate, teacher, network, geometry, device, story)
+            curve = _recover(story, network, teacher, geometry, out, device)
             recovered = pair_accuracy(network, geometry, pairs, device=device)
             story.add(curve=tuple(curve), recovered=recovered)
     with story.step("accuracy"):
         predictor = TorchPredictor(network, geometry, device)
         tracks = track_many(predictor, judged, geometry, report=story.progress("accuracy"))
-        story.add(accuracy=judge(tracks, judged))
+        rules = rules_named(accuracy_rules(candidate.data))
+        first_pixel = datasets.first_pixel(candidate.data.dataset)
+        story.add(accuracy=judge(tracks, judged, rules, first_pixel))
     _write_boxes(out, {s.name: track.boxes for s, track in zip(judged, tracks, strict=True)})
     save_tracker(out, candidate.architecture, network.cpu())
     story.add(tracker=out)
@@ -129,8 +134,15 @@ def first_network(
 
 
 def sequences(data: Data, split: str, count: int | None) -> list[datasets.Sequence]:
-    """The sequences of a split, or the first ``count`` of them."""
-    return datasets.dataset(data.dataset).load(data.root, split, count=count)
+    """The sequences of a split, or the first ``count`` of them, all with their truth."""
+    found = datasets.dataset(data.dataset).load(data.root, split, count=count)
+    datasets.demand_truth(found)
+    return found
+
+
+def accuracy_rules(data: Data) -> str:
+    """The name of the rules that data are judged by."""
+    return datasets.rules(data.dataset) if data.rules is None else data.rules
 
 
 def _make_room(out: Path) -> None:
@@ -144,22 +156,28 @@ def _make_room(out: Path) -> None:
 
 
 def _recover(
-    candidate: Candidate,
-    teacher: TrackerNetwork,
-    network: TrackerNetwork,
-    geometry: Geometry,
-    device: str,
     story: "_Story",
+    network: TrackerNetwork,
+    teacher: TrackerNetwork,
+    geometry: Geometry,
+    out: Path,
+    device: str,
 ) -> list[Moment]:
+    """Train by the candidate's recipe, from where a killed evaluation left it."""
+    candidate = story.measurement.candidate
     assert candidate.recipe is not None
+    data = candidate.data
+    recipe = replace(candidate.recipe, seed=candidate.seed)
+    learnt_from = sequences(data, data.train, data.train_count)
     return RECOVERIES[candidate.recovery](
         network,
         teacher,
         geometry,
-        sequences(candidate.data, candidate.data.train, candidate.data.train_count),
-        replace(candidate.recipe, seed=candidate.seed),
+        learnt_from,
+        recipe,
         device=device,
         report=story.moment,
+        saving=_resuming.saving(out, story.measurement, network, recipe, learnt_from),
     )
 
 
@@ -184,7 +202,9 @@ def read_boxes(folder: Path) -> dict[str, Boxes]:
 def check_names(candidate: Candidate) -> None:
     """Whether all that a candidate asks for by name exists; the error lists what does."""
     asked: list[tuple[str, str, Mapping[str, object]]]
-    asked = [("pruning method", candidate.pruning, METHODS)]
+    asked = [("data set", candidate.data.dataset, datasets.DATASETS)]
+    asked += [("set of accuracy rules", accuracy_rules(candidate.data), RULES)]
+    asked += [("pruning method", candidate.pruning, METHODS)]
     asked += [("recovery", candidate.recovery, RECOVERIES)]
     asked += [("probe", name, PROBES) for name in candidate.probes]
     for kind, name, known in asked:

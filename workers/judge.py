@@ -19,6 +19,7 @@ from workers.accuracy import (
     GOT10K,
     AttributeAccuracy,
     Interval,
+    Rules,
     Tracked,
     accuracy,
     by_attribute,
@@ -34,12 +35,19 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class TrackingAccuracy:
-    """GOT-10k's measures over a split, each with its interval over sequences."""
+    """The measures of some rules over a split, each with its interval over sequences.
 
+    GOT-10k's rules know overlap only: the last three measures are None by them.
+    """
+
+    rules: str
     sequences: int
     average_overlap: Interval
     success_rate_50: Interval
     success_rate_75: Interval
+    success: Interval | None  # the mean of the curve, which the field calls its area
+    precision: Interval | None  # within 20 pixels
+    normalised_precision: Interval | None
     by_attribute: dict[str, AttributeAccuracy]
     overlap_of: dict[str, float]  # AO of each sequence by name
     frames_per_second: float  # in lock-step, decoding left out: throughput, not latency
@@ -86,27 +94,39 @@ def tracking_accuracy(
     batch: int = 64,
     report: Progress | None = None,
 ) -> TrackingAccuracy:
-    """Track every sequence and judge by GOT-10k's rules."""
+    """Track every sequence and judge by GOT-10k's rules, whatever the data set."""
     tracks = track_many(predictor, sequences, geometry, batch=batch, report=report)
     return judge(tracks, sequences)
 
 
-def judge(tracks: Sequence[Track], sequences: Sequence[datasets.Sequence]) -> TrackingAccuracy:
-    judged = accuracy([_tracked(t, s) for t, s in zip(tracks, sequences, strict=True)], GOT10K)
+def judge(
+    tracks: Sequence[Track],
+    sequences: Sequence[datasets.Sequence],
+    rules: Rules = GOT10K,
+    first_pixel: int = 0,
+) -> TrackingAccuracy:
+    """How good the tracks are. ``first_pixel``: of the data set's files, as toolkits count."""
+    pairs = zip(tracks, sequences, strict=True)
+    judged = accuracy([_tracked(track, found, first_pixel) for track, found in pairs], rules)
     seconds = sum(float(track.seconds.sum()) for track in tracks)
     attributes = {sequence.name: sequence.attributes for sequence in sequences}
+    curves = rules.name != GOT10K.name
     return TrackingAccuracy(
+        rules=rules.name,
         sequences=len(sequences),
         average_overlap=interval(judged, "average_overlap"),
         success_rate_50=interval(judged, "success_rate_50"),
         success_rate_75=interval(judged, "success_rate_75"),
+        success=interval(judged, "success") if curves else None,
+        precision=interval(judged, "precision") if curves else None,
+        normalised_precision=interval(judged, "normalised_precision") if curves else None,
         by_attribute=by_attribute(judged, "average_overlap", attributes),
         overlap_of=dict(zip(judged.names, judged.overlap.tolist(), strict=True)),
         frames_per_second=sum(len(track.boxes) for track in tracks) / max(seconds, 1e-9),
     )
 
 
-def _tracked(track: Track, sequence: datasets.Sequence) -> Tracked:
+def _tracked(track: Track, sequence: datasets.Sequence, first_pixel: int) -> Tracked:
     height, width = sequence.frames[0].shape[:2]
     return Tracked(
         name=sequence.name,
@@ -115,6 +135,7 @@ def _tracked(track: Track, sequence: datasets.Sequence) -> Tracked:
         present=sequence.present,
         cover=sequence.cover,
         image_size=(width, height),
+        first_pixel=first_pixel,
     )
 
 

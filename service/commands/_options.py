@@ -32,6 +32,15 @@ ValSplit = Annotated[str, typer.Option("--split", help="What is judged on.")]
 TrainCount = Annotated[
     int | None, typer.Option("--train-count", min=1, help="Only so many to learn from.")
 ]
+Rules = Annotated[
+    str | None,
+    typer.Option(
+        "--rules",
+        help="Whose accuracy rules: got10k, got10k-toolkit-lasot, got10k-toolkit-otb, pysot-lasot, "
+        "pysot-otb, and pytracking- or ostrack- with lasot, lasot-extension, otb or uav. "
+        "Default: those of the data set.",
+    ),
+]
 Threads = Annotated[
     int, typer.Option("--threads", min=1, help="Of the CPU; the outcome depends on it.")
 ]
@@ -54,6 +63,9 @@ def numbers(text: str, count: int | None, name: str) -> list[float]:
 
 def data_root(name: str, root: Path | None) -> Path:
     """Where a data set lies: only the synthetic one has a place of its own."""
+    from workers.datasets import dataset
+
+    dataset(name)  # whether there is such a data set comes before where it lies
     if root is None and name != "synthetic":
         raise ParetrackError(f"say where {name} lies: --root FOLDER")
     return root or read_settings(os.environ).data

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
+from service.commands._alone import alone_in
 from service.commands._options import Json, recovery_recipe
+from service.commands._report import by_attribute, summary, watching
 from service.commands.dataset import ready
-from service.commands.evaluate import by_attribute, summary, watching
 from service.settings import read_settings
 from service.terminal import Terminal
 
@@ -30,35 +31,57 @@ def demo(
     The first run makes the synthetic benchmark (a minute or two); later ones find it.
     Example: `paretrack demo --mmacs 5`
     """
-    from workers.candidate import Candidate, Data
-    from workers.checkpoints import load_tracker
-    from workers.evaluation import evaluate
     from workers.machine import use_threads
-    from workers.pruning.widths import within_macs
-    from workers.teachers import find
 
     terminal = Terminal(as_json)
     use_threads(1)  # the same table on every number of cores
     settings = read_settings(os.environ)
     folder = out or settings.out / "demo"
-    with terminal.bar("data") as bar:
-        ready(settings.data, {"val": None, "train": None}, bar)
-    architecture, _ = load_tracker(find(teacher))
+    candidates = _candidates(teacher, mmacs, steps, settings.data)
+    with alone_in(folder):
+        with terminal.bar("data") as bar:
+            ready(settings.data, {"val": None, "train": None}, bar)
+        judged = _judged(candidates, folder, terminal)
+        picture = folder / "strip.png"
+        _draw(judged, candidates["candidate"], picture)
+    _tell(terminal, judged, folder, picture)
+
+
+def _candidates(teacher: str, mmacs: float, steps: int, data: Path) -> dict[str, "Candidate"]:
+    """The teacher as it is, and what is left of it after the cut."""
+    from workers.candidate import Candidate, Data
+    from workers.checkpoints import load_tracker
+    from workers.pruning.widths import within_macs
+    from workers.teachers import find
+
+    folder = find(teacher)
+    architecture, _ = load_tracker(folder)
     as_it_is = Candidate(
-        teacher=find(teacher),
-        architecture=architecture,
-        data=Data(dataset="synthetic", root=settings.data),
+        teacher=folder, architecture=architecture, data=Data(dataset="synthetic", root=data)
     )
-    recovery = recovery_recipe(as_it_is.teacher, None, steps, None)
     smaller = replace(
-        as_it_is, architecture=within_macs(architecture, mmacs * 1e6), recipe=recovery
+        as_it_is,
+        architecture=within_macs(architecture, mmacs * 1e6),
+        recipe=recovery_recipe(folder, None, steps, None),
     )
-    judged: dict[str, Measurement] = {}
-    for name, candidate in (("teacher", as_it_is), ("candidate", smaller)):
+    return {"teacher": as_it_is, "candidate": smaller}
+
+
+def _judged(
+    candidates: dict[str, "Candidate"], folder: Path, terminal: Terminal
+) -> dict[str, "Measurement"]:
+    from workers.evaluation import evaluate
+
+    judged = {}
+    for name, candidate in candidates.items():
         with terminal.bar(name) as bar:
             judged[name] = evaluate(candidate, folder / name, watch=watching(bar, name))
-    picture = folder / "strip.png"
-    _draw(judged, smaller, picture)
+    return judged
+
+
+def _tell(
+    terminal: Terminal, judged: dict[str, "Measurement"], folder: Path, picture: Path
+) -> None:
     told = {name: measurement.to_json() for name, measurement in judged.items()}
     terminal.answer({**told, "picture": picture}, summary(judged))
     terminal.remark(by_attribute(judged))

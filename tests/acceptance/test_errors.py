@@ -1,7 +1,10 @@
 """Whatever a user gets wrong is one screen that says what to do; never a traceback."""
 
 import io
+import json
 import pickle
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -57,6 +60,18 @@ def test_a_corrupt_image(paretrack: Command, sequence: Path, tmp_path: Path) -> 
     checked = paretrack("dataset", "check", "folder", sequence, "--json")
     assert checked.code == 1
     assert "0001.jpg" in checked.out
+
+
+def test_a_picture_of_another_size(paretrack: Command, sequence: Path, tmp_path: Path) -> None:
+    assert cv2.imwrite(str(sequence / "0002.jpg"), np.zeros((50, 70, 3), np.uint8))
+    ran = paretrack("track", sequence, "--box", "10,10,20,20", "--out", tmp_path / "out")
+    teaches(ran, "0002.jpg", "70x50", "80x60")
+
+
+@pytest.mark.parametrize("device", ["meta", "gpu", "cuda:99"])
+def test_a_device_that_is_not_here(paretrack: Command, sequence: Path, device: str) -> None:
+    ran = paretrack("track", sequence, "--box", "10,10,20,20", "--device", device)
+    teaches(ran, f"'{device}' cannot be used here", "usable: cpu")
 
 
 def test_a_missing_ground_truth(paretrack: Command, sequence: Path) -> None:
@@ -121,6 +136,9 @@ def test_a_pickle_bomb_as_checkpoint_does_not_go_off(
         (("export", "bundle", "--tracker", "nothing"), ("no tracker named 'nothing'",)),
         (("evaluate", "--keep", "2"), ("share to keep", "2")),
         (("evaluate", "--dataset", "got10k"), ("--root",)),
+        (("evaluate", "--dataset", "nights"), ("nights", "synthetic", "otb")),
+        (("evaluate", "--rules", "mine"), ("mine", "got10k", "ostrack-lasot")),
+        (("evaluate", "--width", "stem"), ("--width", "NAME=UNITS", "stem")),
         (("evaluate", "--probe", "wishful"), ("wishful", "onnx_runtime")),
         (("evaluate", "--recipe", "none.json"), ("none.json",)),
         (("train", "out"), ("--preset",)),
@@ -138,3 +156,47 @@ def test_a_wrong_word_is_answered_with_the_right_ones(
     monkeypatch.setenv("PARETRACK_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     teaches(paretrack(*arguments), *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "word"),
+    [
+        (("evaluate", "--dataset", "nights", "--json"), "DatasetError", "synthetic"),
+        (("evaluate", "--json", "--probe", "wishful"), "ParetrackError", "onnx_runtime"),
+        (("export", "bundle", "--tracker", "nothing", "--json"), "ParetrackError", "nothing"),
+        (("evaluate", "--json", "--stepz", "3"), "NoSuchOption", "--steps"),
+        (("evaluate", "--json", "--steps", "-1"), "BadParameter", "--steps"),
+        (("train", "--json"), "MissingParameter", "out"),
+    ],
+)
+def test_to_a_program_an_error_is_one_json_object_on_standard_error(
+    paretrack: Command, arguments: tuple[str, ...], kind: str, word: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("PARETRACK_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    ran = paretrack(*arguments)
+    assert (ran.code, ran.out) == (2, "")
+    told = json.loads(ran.err)
+    assert told["error"]["kind"] == kind
+    assert word in told["error"]["message"]
+
+
+def test_the_installed_command_says_it_so_too(tmp_path: Path) -> None:
+    command = Path(sys.executable).with_name("paretrack")
+    ran = subprocess.run(
+        [command, "evaluate", "--json", "--stepz", "3"],
+        capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert json.loads(ran.stderr)["error"]["kind"] == "NoSuchOption"
+
+
+def test_with_json_help_is_help_and_success_says_nothing_else(
+    paretrack: Command, sequence: Path, tmp_path: Path
+) -> None:
+    assert "Usage" in paretrack("evaluate", "--json", "--help").out
+    ran = paretrack("dataset", "show", "folder", tmp_path / "sheet.png", "--root", sequence,
+                    "--split", "all", "--json")  # fmt: skip
+    assert (ran.code, ran.err) == (0, "")
+    assert json.loads(ran.out)["sequences"] == ["walk"]

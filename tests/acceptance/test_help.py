@@ -4,6 +4,7 @@ import typer
 from typer.testing import CliRunner
 
 from service.cli import app
+from workers.accuracy import RULES
 
 
 def commands(group: object, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -12,6 +13,15 @@ def commands(group: object, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]
     if below is None:
         return [path]
     return [found for name, child in below.items() for found in commands(child, (*path, name))]
+
+
+def test_the_rules_of_accuracy_are_all_in_the_help() -> None:
+    found = CliRunner().invoke(app, ["evaluate", "--help"], terminal_width=300).output
+    words = " ".join(found.replace("│", " ").split())
+    for name in RULES:
+        toolkit, _, rest = name.partition("-")
+        assert name in words or (f"{toolkit}-" in words and rest in words), name
+    assert "--rules" in words
 
 
 def test_every_command_has_help_with_an_example_and_json() -> None:

@@ -10,11 +10,14 @@ import pytest
 import torch
 
 from search_spaces import ParetrackError, architecture_from_json, load
+from tests.workers.datasets import miniature
 from tests.workers.test_tracking import moving_square
+from workers import datasets
+from workers.accuracy import RULES, Tracked, accuracy, rules_named
 from workers.candidate import Candidate, Data
 from workers.checkpoints import load_tracker, save_tracker
 from workers.datasets import DatasetError
-from workers.evaluation import Happening, evaluate, read_boxes
+from workers.evaluation import Happening, evaluate, read_boxes, sequences
 from workers.pruning.widths import narrowed
 from workers.training import Recipe, fresh_network
 
@@ -168,12 +171,67 @@ def test_a_sequence_without_judged_frames_is_null_in_the_document(
     assert json.loads(text)["accuracy"]["overlap_of"]["single"] is None
 
 
+def test_a_data_set_is_judged_by_its_own_rules_in_the_pixels_of_its_files(
+    candidate: Candidate, tmp_path: Path
+) -> None:
+    write_folder(tmp_path / "squares", 2, 6)
+    for folder in (tmp_path / "squares").iterdir():
+        home = tmp_path / "otb" / folder.name
+        (home / "img").mkdir(parents=True)
+        for picture in folder.glob("*.png"):
+            picture.rename(home / "img" / picture.name)
+        (folder / "groundtruth.txt").rename(home / "groundtruth_rect.txt")
+    data = Data(dataset="otb", root=tmp_path / "otb", judged_on="all")
+    as_they_are = replace(candidate, data=data, probes=(), recipe=None)
+
+    own = evaluate(as_they_are, tmp_path / "own").accuracy
+    asked = evaluate(
+        replace(as_they_are, data=replace(data, rules="got10k")), tmp_path / "asked"
+    ).accuracy
+
+    assert own is not None and asked is not None
+    assert (own.rules, asked.rules) == ("pysot-otb", "got10k")
+    assert own.precision is not None and asked.precision is None
+    found = [
+        Tracked(
+            name=s.name, predicted=read_boxes(tmp_path / "own")[s.name], truth=s.boxes,
+            first_pixel=1,
+        )
+        for s in sequences(data, "all", None)
+    ]  # fmt: skip
+    expected = accuracy(found, rules_named("pysot-otb"))
+    assert own.success is not None
+    assert own.success.value == expected.value("success")
+    assert own.precision.value == expected.value("precision")
+
+
+def test_the_rules_of_every_data_set_exist() -> None:
+    by_default = {name: datasets.rules(name) for name in datasets.DATASETS}
+    assert set(by_default.values()) <= set(RULES)
+    assert by_default["got10k"] == by_default["synthetic"] == by_default["folder"] == "got10k"
+    assert (by_default["otb"], by_default["lasot"]) == ("pysot-otb", "pysot-lasot")
+
+
+def test_data_without_published_truth_are_not_judged_on(
+    candidate: Candidate, tmp_path: Path
+) -> None:
+    miniature.got10k(tmp_path / "got", "test")
+    for boxes in (tmp_path / "got" / "test").glob("*/groundtruth.txt"):
+        boxes.write_text(boxes.read_text().splitlines()[0] + "\n")
+    data = Data(dataset="got10k", root=tmp_path / "got", judged_on="test")
+    with pytest.raises(DatasetError, match="not published"):
+        evaluate(replace(candidate, data=data), tmp_path / "never")
+    assert not (tmp_path / "never").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "known"),
     [
         ({"probes": ("wishful",)}, "eager"),
         ({"pruning": "wishful"}, "magnitude"),
         ({"recovery": "wishful"}, "finetune"),
+        ({"data": Data(dataset="wishful", root=Path())}, "lasot"),
+        ({"data": Data(dataset="folder", root=Path(), rules="wishful")}, "pysot-otb"),
     ],
 )
 def test_a_name_that_nobody_knows_is_refused_before_any_work(

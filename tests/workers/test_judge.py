@@ -6,6 +6,7 @@ import torch
 
 from search_spaces import load
 from tests.workers.test_tracking import moving_square
+from workers.accuracy import rules_named
 from workers.judge import Validity, judge, pair_accuracy, validation_pairs, validity
 from workers.tracking import Track
 from workers.training import fresh_network
@@ -38,6 +39,23 @@ def test_a_tracker_beside_the_target_scores_less_and_its_interval_holds_the_valu
     assert 0.3 < found.average_overlap.value < 0.9
     assert found.average_overlap.low <= found.average_overlap.value <= found.average_overlap.high
     assert found.average_overlap.low < found.average_overlap.high
+
+
+def test_other_rules_add_the_measures_that_got10k_does_not_know() -> None:
+    tracks = [perfect(s.boxes + np.array([30, 0, 0, 0])) for s in SEQUENCES]
+    theirs = judge(tracks, SEQUENCES)
+    assert (theirs.rules, theirs.success, theirs.precision) == ("got10k", None, None)
+    assert theirs.normalised_precision is None
+
+    found = judge(tracks, SEQUENCES, rules_named("got10k-toolkit-otb"))
+
+    assert found.rules == "got10k-toolkit-otb"
+    assert found.success is not None and found.normalised_precision is not None
+    assert found.precision is not None
+    # The first frames are the truth by these rules; all others are 30 pixels off.
+    first = np.mean([1 / len(s.boxes) for s in SEQUENCES])
+    assert found.precision.value == pytest.approx(first)
+    assert found.precision.low <= found.precision.value <= found.precision.high
 
 
 def test_pairs_for_judging_are_fixed_and_the_metrics_are_of_all_of_them() -> None:
