@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from search_spaces import ParetrackError
-from workers.datasets import Frames, Image, prefetched
+from workers.datasets import Frames, Image, VideoFrames, prefetched
 from workers.training import Moment
 
 # Told apart by brightness too, not by hue alone.
@@ -76,7 +76,9 @@ def draw_video(
     path: Path,
     report: Callable[[int, int], None] | None = None,
 ) -> None:
-    """The video with everybody's boxes drawn in, as .mp4."""
+    """The video with everybody's boxes drawn in, as .mp4, as fast as its source."""
+    said = frames.rate if isinstance(frames, VideoFrames) else 0.0
+    rate = said if 1 <= said <= 240 else 25.0  # a stream's may be its clock's, 90000
     names = [(name, colour) for name, colour in zip(boxes, COLOURS, strict=False)]
     writer: cv2.VideoWriter | None = None
     for number, image in enumerate(prefetched(frames)):
@@ -84,9 +86,13 @@ def draw_video(
         drawn = np.concatenate([_label(drawn.shape[1], names), drawn])
         if writer is None:
             size = (drawn.shape[1], drawn.shape[0])
-            writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, size)
+            writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
             if not writer.isOpened():
                 raise ParetrackError(f"OpenCV cannot write {path}: `paretrack doctor` says why")
+        if drawn.shape[1::-1] != size:
+            raise ParetrackError(
+                f"frame {number} is another size than the first: a video has one size throughout"
+            )
         writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
         if report:
             report(number + 1, len(frames))
