@@ -5,8 +5,8 @@ Ye et al., "Joint Feature Learning and Relation Modeling for Tracking: A One-Str
 Candidate elimination drops search tokens to which the template's centre pays little attention.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
@@ -22,6 +22,8 @@ from search_spaces._layers.vision_transformer import (
     Mlp,
     PatchEmbed,
     convolutional_stem,
+    drop_path,
+    eliminate,
     initialise_linear,
     small_normal,
 )
@@ -140,6 +142,27 @@ class OSTrack(TrackerNetwork):
     def decode(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         score, size, offset = maps
         return decode_centres((score, size, offset), self.search_size)
+
+    @contextmanager
+    def softened(self, *, elimination: float = 1.0, drop_path: float = 0.0) -> Iterator[None]:
+        """As the authors train it, while the context lasts.
+
+        ``elimination`` is the way gone from keeping every token (0) to what the architecture says
+        (1); ``drop_path`` the last block's rate, to which the blocks' rates rise from 0.
+        """
+        blocks = [cast(_Block, block) for block in self.backbone.blocks]
+        if elimination < 1 and all(block.keep is None for block in blocks):
+            raise ArchitectureError(
+                "this ostrack network eliminates no tokens, so that none can be eliminated step by "
+                "step: take the schedule out of the recipe, or give the architecture an elimination"
+            )
+        for i, block in enumerate(blocks):
+            block.eliminated, block.drop_path = elimination, drop_path * i / max(len(blocks) - 1, 1)
+        try:
+            yield
+        finally:
+            for block in blocks:
+                block.eliminated, block.drop_path = 1.0, 0.0
 
 
 def build(architecture: Architecture) -> OSTrack:
@@ -346,6 +369,8 @@ class _Block(nn.Module):
     ) -> None:
         super().__init__()
         self.keep = keep
+        self.eliminated = 1.0  # these two differ only while the network is softened
+        self.drop_path = 0.0
         self.watched = None if keep is None else centre
         self.norm1 = nn.LayerNorm(embed, eps=1e-6)
         self.attn = Attention(embed, widths.heads, widths.head_dim, scale_dim)
@@ -355,20 +380,11 @@ class _Block(nn.Module):
     def forward(self, x: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens, template first; ``places`` (batch, search tokens) are their cells of the map."""
         attended, row = self.attn(self.norm1(x), self.watched)
-        x = x + attended
+        x = x + drop_path(attended, self.drop_path)
         if row is not None and self.keep is not None:
-            x, places = _eliminate(x, places, row, self.keep)
-        return x + self.mlp(self.norm2(x)), places
-
-
-def _eliminate(x: Tensor, places: Tensor, row: Tensor, keep: float) -> tuple[Tensor, Tensor]:
-    templates = x.shape[1] - places.shape[1]
-    kept = math.ceil(keep * places.shape[1])
-    if kept == places.shape[1]:
-        return x, places
-    best = row[:, templates:].topk(kept, dim=1).indices
-    survivors = x[:, templates:].gather(1, best.unsqueeze(-1).expand(-1, -1, x.shape[2]))
-    return torch.cat([x[:, :templates], survivors], 1), places.gather(1, best)
+            keep = 1 - self.eliminated * (1 - self.keep) if self.eliminated < 1 else self.keep
+            x, places = eliminate(x, places, row, keep)
+        return x + drop_path(self.mlp(self.norm2(x)), self.drop_path), places
 
 
 def _kept_shares(architecture: Architecture) -> list[float | None]:

@@ -37,7 +37,7 @@ class Augmentation:
     blur: float = 0.0  # share of search crops blurred along a random line
     other_template: float = 0.0  # share of pairs whose template shows another video's target
     longest_gap: int = 200  # frames between template and search picture
-    least_cover: int = 3  # eighths of the target to be seen, where annotated; published: 1
+    least_cover: int = 3  # of ``Sequence.cover``, which counts eighths; published: 1
 
 
 PLAIN = Augmentation(size=0.15, flip=0, grey=0, brightness=0)
@@ -70,7 +70,9 @@ class PairSource:
         self._drawable = [i for i, frames in enumerate(self._usable) if len(frames)]
         if not self._drawable:
             raise DatasetError(
-                f"none of the {len(sequences)} sequences has a frame with a visible, boxed target"
+                f"none of the {len(sequences)} sequences has a frame with a boxed target of which "
+                f"{augmentation.least_cover}/8 are seen: expected at least one; use other "
+                "sequences, or a smaller least_cover in the recipe's augmentation"
             )
 
     def pair(self, number: int) -> tuple[Image, Image, NDArray[np.float64], bool]:
@@ -171,6 +173,10 @@ def first_pairs(source: PairSource, count: int, batch: int = 64) -> list[Pairs]:
 
 
 def _usable_frames(sequence: Sequence, least_cover: int) -> NDArray[np.int64]:
+    """Frames to draw from: the target is boxed, present, and seen to ``least_cover`` eighths.
+
+    Where a data set does not say how much of the target is seen, present is enough.
+    """
     boxed = np.isfinite(sequence.boxes).all(axis=1)
     boxed &= (sequence.boxes[:, 2:] > 0).all(axis=1)
     boxed &= sequence.present

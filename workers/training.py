@@ -5,13 +5,13 @@ that was killed and resumed ends with the weights of one that was not.
 """
 
 import copy
-import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,11 @@ class Recipe:
     clip: float | None = 1.0  # norm of the gradient; published: 0.1
     ema: float | None = None  # decay of the moving average that is kept instead of the last weights
     mixed_precision: bool = False  # on a GPU
+    drop_path: float = 0.0  # stochastic depth, rising over the blocks; published (OSTrack): 0.1
+    # Shares of the steps: every token is kept until the first; at the second, after a cosine, as
+    # few as the architecture says. Published (OSTrack): 20/300 and 100/300. 0: from the start.
+    eliminate_from: float = 0.0
+    eliminate_fully_at: float = 0.0
     weights: LossWeights = field(default_factory=LossWeights)
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
@@ -58,6 +63,12 @@ class Recipe:
             "learning_rate": (self.learning_rate > 0, "over 0"),
             "warmup": (0 <= self.warmup < 1, "from 0 to less than 1"),
             "ema": (self.ema is None or 0 < self.ema < 1, "between 0 and 1, or nothing"),
+            "drop_path": (0 <= self.drop_path < 1, "from 0 to less than 1"),
+            "eliminate_fully_at": (0 <= self.eliminate_fully_at <= 1, "from 0 to 1"),
+            "eliminate_from": (
+                0 <= self.eliminate_from <= self.eliminate_fully_at,
+                f"from 0 to eliminate_fully_at ({self.eliminate_fully_at})",
+            ),
             "clip": (self.clip is None or self.clip > 0, "over 0, or nothing"),
             "seed": (0 <= self.seed < 2**31, f"from 0 to {2**31 - 1}"),
         }
@@ -68,7 +79,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Moment:
-    """The state of training after a step, for bars and curves."""
+    """The state of training after a step, for bars and curves.
+
+    Speed and time left are those of training alone: validating, reporting, saving come on top.
+    """
 
     step: int
     steps: int
@@ -82,6 +96,15 @@ class Moment:
 
 Report = Callable[[Moment], None]
 Validate = Callable[[TrackerNetwork], dict[str, float]]
+
+
+class Softens(Protocol):
+    """What a network offers that can be trained softer than it is: milder at first, or at random.
+
+    See ``OSTrack.softened``. It leaves no trace in weights, and none after its context.
+    """
+
+    def softened(self, *, elimination: float, drop_path: float) -> AbstractContextManager[None]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,16 +138,18 @@ def train(
     validate: Validate | None = None,
     validate_every: int = 500,
     saving: Saving | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> list[Moment]:
     """Train ``network`` in place; the curve. Goes on where ``saving`` says that a run was left."""
     run = _Run(network, recipe, torch.device(device))
     curve = run.resume(saving) if saving and saving.path.exists() else []
     source = PairSource(sequences, geometry, recipe.augmentation, recipe.seed)
     batches = source.batches(recipe.batch, first=run.step)
-    window = _Window(run.step, recipe)
+    window = _Window(recipe)
     while run.step < recipe.steps:
+        began = clock()
         loss = run.advance(next(batches), geometry)
-        window.add(loss)
+        window.add(loss, clock() - began)
         judged = validate is not None and (
             run.step % validate_every == 0 or run.step == recipe.steps
         )
@@ -155,6 +180,8 @@ class _Run:
         )
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._amp)
         self._average = _Average(network, recipe.ema) if recipe.ema else None
+        with _softened(network, recipe, 0):
+            pass  # what the network cannot do shows before data is read
 
     @property
     def _amp(self) -> bool:
@@ -165,9 +192,6 @@ class _Run:
 
     def averaged(self) -> TrackerNetwork:
         return self._average.network if self._average else self._network
-
-    def _stored_recipe(self) -> Any:
-        return json.loads(json.dumps(asdict(self._recipe)))
 
     def advance(self, pairs: Pairs, geometry: Geometry) -> Loss:
         for group in self._optimizer.param_groups:
@@ -197,7 +221,8 @@ class _Run:
     def _loss(self, pairs: Pairs, geometry: Geometry) -> Loss:
         templates = network_input(pairs.templates, geometry).to(self._device)
         searches = network_input(pairs.searches, geometry).to(self._device)
-        maps = self._network(templates, searches)
+        with _softened(self._network, self._recipe, self.step):
+            maps = self._network(templates, searches)
         boxes = torch.from_numpy(pairs.boxes).to(self._device)
         same = torch.from_numpy(pairs.same).to(self._device)
         full = tuple(part.float() for part in maps)
@@ -222,10 +247,16 @@ class _Run:
 
     def resume(self, saving: Saving) -> list[Moment]:
         state = load_state(saving.path)
-        for name, mine in (("recipe", self._stored_recipe()), ("identity", saving.identity)):
-            if state.get(name) != mine:
+        # Read as a recipe, a state from before one of its fields was known has the field's default.
+        stored = recipe_from_json(state.get("recipe"))
+        wanted = {
+            "recipe": (stored, self._recipe),
+            "identity": (state.get("identity"), saving.identity),
+        }
+        for name, (found, mine) in wanted.items():
+            if found != mine:
                 raise ParetrackError(
-                    f"{saving.path} holds a run with another {name}: {state.get(name)!r}, not "
+                    f"{saving.path} holds a run with another {name}: {found!r}, not "
                     f"{mine!r}; say what it was started with, or choose another folder"
                 )
         self._network.load_state_dict(state["network"])
@@ -260,20 +291,22 @@ class _Average:
 
 
 class _Window:
-    """Means since the last report, and how fast it goes."""
+    """Means since the last report, and how fast it has gone since training began or went on."""
 
-    def __init__(self, first: int, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self._began, self._first = time.monotonic(), first
+        self._steps, self._seconds = 0, 0.0
         self._losses: list[Loss] = []
 
-    def add(self, loss: Loss) -> None:
+    def add(self, loss: Loss, seconds: float) -> None:
+        self._steps += 1
+        self._seconds += seconds
         terms = {name: term.detach() for name, term in loss.terms.items()}
         self._losses.append(Loss(loss.total.detach(), terms))
 
     def moment(self, step: int, rate: float, validation: dict[str, float]) -> Moment:
         losses, self._losses = self._losses, []
-        per_step = (time.monotonic() - self._began) / max(step - self._first, 1)
+        per_step = self._seconds / self._steps
         return Moment(
             step=step,
             steps=self._recipe.steps,
@@ -295,6 +328,29 @@ def learning_rate(step: int, recipe: Recipe) -> float:
         return recipe.learning_rate * (0.1 if step >= recipe.steps * recipe.drop_at else 1.0)
     progress = (step - warmup) / max(recipe.steps - warmup, 1)
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+
+def elimination_share(step: int, recipe: Recipe) -> float:
+    """The way gone, by a cosine, from keeping every token (0) to the architecture's share (1)."""
+    begin, end = recipe.steps * recipe.eliminate_from, recipe.steps * recipe.eliminate_fully_at
+    if step >= end:
+        return 1.0
+    progress = max(step - begin, 0) / (end - begin)
+    return 0.5 * (1 - math.cos(math.pi * progress))
+
+
+def _softened(network: TrackerNetwork, recipe: Recipe, step: int) -> AbstractContextManager[None]:
+    elimination = elimination_share(step, recipe)
+    if elimination == 1 and recipe.drop_path == 0:
+        return nullcontext()
+    if not hasattr(network, "softened"):
+        family = type(network).__module__.rpartition(".")[2]
+        raise ParetrackError(
+            f"{family} trains neither with drop_path ({recipe.drop_path}) nor with a schedule of "
+            f"elimination (eliminate_fully_at {recipe.eliminate_fully_at}): set both to 0 in the "
+            "recipe, or train a family that has them"
+        )
+    return cast(Softens, network).softened(elimination=elimination, drop_path=recipe.drop_path)
 
 
 def _parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:

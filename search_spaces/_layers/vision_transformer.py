@@ -1,5 +1,6 @@
 """The plain parts of a vision transformer; parameters are named as in timm."""
 
+import math
 from typing import cast
 
 import torch
@@ -38,6 +39,25 @@ def convolutional_stem(widths: tuple[int, ...]) -> nn.Sequential:
             for before, after in zip((3, *widths), widths, strict=False)
         )
     )
+
+
+def drop_path(branch: Tensor, rate: float) -> Tensor:
+    """Stochastic depth: a residual branch without this share of the batch, its mean unchanged."""
+    if rate == 0:
+        return branch
+    kept = branch.new_empty(branch.shape[0], *(1,) * (branch.ndim - 1)).bernoulli_(1 - rate)
+    return branch * kept / (1 - rate)
+
+
+def eliminate(x: Tensor, places: Tensor, row: Tensor, keep: float) -> tuple[Tensor, Tensor]:
+    """Tokens and places with only the share ``keep`` of the search tokens: the most attended."""
+    templates = x.shape[1] - places.shape[1]
+    kept = math.ceil(keep * places.shape[1])
+    if kept == places.shape[1]:
+        return x, places
+    best = row[:, templates:].topk(kept, dim=1).indices
+    survivors = x[:, templates:].gather(1, best.unsqueeze(-1).expand(-1, -1, x.shape[2]))
+    return torch.cat([x[:, :templates], survivors], 1), places.gather(1, best)
 
 
 def small_normal(*shape: int) -> nn.Parameter:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable
@@ -16,27 +17,33 @@ from service.commands._options import Json
 from service.settings import Settings, read_settings
 from service.terminal import Terminal, table
 
+State = Literal["ok", "absent", "broken"]
+Found = tuple[State, str]
+
+LEAST_FREE = 1  # GiB at home
+DATABASE_URL = "postgresql://USER:PASSWORD@HOST/NAME"
+
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was tried."""
+    """One thing that was tried. ``absent`` is not needed, or has something in its place."""
 
     what: str
-    state: Literal["ok", "absent", "broken"]
+    state: State
     detail: str
 
 
 def doctor(as_json: Json = False) -> None:
-    """Say what works here: torch, GPU, ONNX Runtime, video files, Ray, databases.
+    """Say what works here: torch, GPU, ONNX Runtime, video files, trackers, Ray, databases.
 
-    Exit code 1 where something that is needed is broken. Example: `paretrack doctor`
+    Exit code 1 where something is broken; what is absent is not needed. Example: `paretrack doctor`
     """
     settings = read_settings(os.environ)
     findings = examine(settings)
     rows = [[finding.what, finding.state, finding.detail] for finding in findings]
     Terminal(as_json).answer(
         {"findings": [asdict(finding) for finding in findings]},
-        table(("", "", ""), rows, title="What this machine can do"),
+        table(("what", "state", "found"), rows, title="What this machine can do"),
     )
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(1)
@@ -44,12 +51,13 @@ def doctor(as_json: Json = False) -> None:
 
 def examine(settings: Settings) -> list[Finding]:
     """Try everything; a failure of one is a finding, not the end."""
-    tries: dict[str, Callable[[], Finding]] = {
+    tries: dict[str, Callable[[], Found]] = {
         "python": _python,
         "torch": _torch,
         "gpu": _gpu,
         "onnxruntime": _onnx_runtime,
         "video files": _video,
+        "trackers": _trackers,
         "ray": lambda: _package("ray"),
         "optuna": lambda: _package("optuna"),
         "web": lambda: _package("fastapi", "uvicorn"),
@@ -60,39 +68,51 @@ def examine(settings: Settings) -> list[Finding]:
     return [_tried(name, attempt) for name, attempt in tries.items()]
 
 
-def _tried(name: str, attempt: Callable[[], Finding]) -> Finding:
+def _tried(name: str, attempt: Callable[[], Found]) -> Finding:
     try:
-        return attempt()
+        return Finding(name, *attempt())
     except Exception as error:  # whatever breaks is what the user came to hear
         return Finding(name, "broken", f"{type(error).__name__}: {error}".splitlines()[0])
 
 
-def _python() -> Finding:
-    return Finding("python", "ok", f"{platform.python_version()}, {os.cpu_count()} cores")
+def _python() -> Found:
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return "ok", f"{platform.python_version()}, CPU cores: {allowed}"
 
 
-def _torch() -> Finding:
+def _torch() -> Found:
     from workers.machine import torch_version
 
-    return Finding("torch", "ok", torch_version())
+    return "ok", torch_version()
 
 
-def _gpu() -> Finding:
-    from workers.machine import gpus
+def _gpu() -> Found:
+    from workers.machine import gpus, why_no_gpu
 
     found = gpus()
     if not found:
-        return Finding("gpu", "absent", "none that torch can use; everything runs on the CPU")
-    return Finding("gpu", "ok", ", ".join(found))
+        return "absent", f"{why_no_gpu()}; everything runs with --device cpu"
+    return "ok", f"for --device: {', '.join(found)}"
 
 
-def _onnx_runtime() -> Finding:
+def _onnx_runtime() -> Found:
     from workers.machine import onnx_runtime
 
-    return Finding("onnxruntime", "ok", onnx_runtime())
+    return "ok", onnx_runtime()
 
 
-def _video() -> Finding:
+def _trackers() -> Found:
+    from workers.checkpoints import load_tracker
+    from workers.teachers import find, names
+
+    for name in names():
+        load_tracker(find(name))
+    if not names():
+        return "broken", "none is shipped with this installation; install it again"
+    return "ok", f"for --tracker: {', '.join(names())}"
+
+
+def _video() -> Found:
     import cv2
     import numpy as np
 
@@ -107,49 +127,60 @@ def _video() -> Finding:
         while reader.read()[0]:
             frames += 1
         reader.release()
-    state: Literal["ok", "broken"] = "ok" if frames == 3 else "broken"
-    return Finding(
-        "video files", state, f"OpenCV {cv2.__version__}, {frames} of 3 frames came back"
-    )
+    known = f"OpenCV {cv2.__version__}, {frames} of 3 frames of an mp4 file came back"
+    if frames != 3:
+        return "broken", f"{known}; install the wheel of opencv-python-headless again"
+    return "ok", known
 
 
-def _package(*names: str) -> Finding:
+def _package(*names: str) -> Found:
     try:
-        detail = ", ".join(f"{name} {version(name)}" for name in names)
+        return "ok", ", ".join(f"{name} {version(name)}" for name in names)
     except PackageNotFoundError as error:
-        return Finding(names[0], "absent", f"{error.name} is not installed: make setup")
-    return Finding(names[0], "ok", detail)
+        return "broken", f"{error.name} is not installed; run `make setup`, or pip install it"
 
 
-def _home(settings: Settings) -> Finding:
-    settings.home.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=settings.home):
-        space = os.statvfs(settings.home)
-    free = space.f_bavail * space.f_frsize / 2**30
-    state: Literal["ok", "broken"] = "ok" if free > 1 else "broken"
-    return Finding("home", state, f"{settings.home}: writable, {free:.0f} GiB free")
+def _home(settings: Settings) -> Found:
+    advice = "set PARETRACK_HOME to another folder"
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=settings.home):
+            free = shutil.disk_usage(settings.home).free / 2**30
+    except OSError as error:
+        return "broken", f"{settings.home} cannot be written ({error.strerror}); {advice}"
+    if free < LEAST_FREE:
+        return "broken", f"{settings.home}: {free:.1f} of {LEAST_FREE} GiB are free; {advice}"
+    return "ok", f"{settings.home}: writable, {free:.0f} GiB free"
 
 
-def _sqlite() -> Finding:
+def _sqlite() -> Found:
     with tempfile.TemporaryDirectory() as folder:
         connection = sqlite3.connect(Path(folder) / "probe.db")
         mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
         connection.close()
-    state: Literal["ok", "broken"] = "ok" if mode == "wal" else "broken"
-    return Finding("sqlite", state, f"{sqlite3.sqlite_version}, journal mode {mode}")
+    if mode != "wal":
+        return "broken", f"{sqlite3.sqlite_version} has journal mode {mode}, not wal; is it old?"
+    return "ok", f"{sqlite3.sqlite_version}, journal mode {mode}"
 
 
-def _postgresql(settings: Settings) -> Finding:
+def _postgresql(settings: Settings) -> Found:
     if settings.database_url is None:
-        return Finding("postgresql", "absent", "PARETRACK_DATABASE_URL is not set: SQLite is used")
+        return "absent", "PARETRACK_DATABASE_URL is not set: SQLite is used"
     import sqlalchemy
 
-    if not settings.database_url.startswith("postgresql"):
-        return Finding("postgresql", "absent", "PARETRACK_DATABASE_URL names another database")
-    engine = sqlalchemy.create_engine(settings.database_url, connect_args={"connect_timeout": 5})
+    try:
+        url = sqlalchemy.make_url(settings.database_url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):  # whose text may hold the password
+        return "broken", f"PARETRACK_DATABASE_URL is no URL; expected {DATABASE_URL}"
+    if url.get_backend_name() == "sqlite":
+        return "absent", "PARETRACK_DATABASE_URL names SQLite"
+    if url.get_backend_name() != "postgresql":
+        found = url.drivername
+        return "broken", f"PARETRACK_DATABASE_URL begins with {found}; expected {DATABASE_URL}"
+    engine = sqlalchemy.create_engine(url, connect_args={"connect_timeout": 5})
     try:
         with engine.connect() as connection:
             found = str(connection.execute(sqlalchemy.text("select version()")).scalar())
     finally:
         engine.dispose()
-    return Finding("postgresql", "ok", found.split(" on ")[0])
+    return "ok", found.split(" on ")[0]

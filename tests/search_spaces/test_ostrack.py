@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from search_spaces import ArchitectureError, ostrack
 from search_spaces._layers.attention import Attention
 from search_spaces._layers.centre_head import HeadWidths
+from search_spaces._layers.vision_transformer import drop_path
 from search_spaces.ostrack import Architecture, Block, Elimination, OSTrack
 
 TINY = ostrack.PRESETS["ostrack-tiny"]
@@ -338,3 +339,52 @@ def test_the_eliminating_frame_network_runs_the_same_as_onnx(tmp_path: Path) -> 
     answers = session.run(None, dict(zip(names, (x.numpy() for x in inputs), strict=True)))
     for answer, tensor in zip(answers, wanted, strict=True):
         np.testing.assert_allclose(answer, tensor.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_softened_a_network_keeps_more_tokens_and_afterwards_is_as_before() -> None:
+    network, whole = trained(ELIMINATING), trained(replace(ELIMINATING, elimination=None))
+    crops = pair(ELIMINATING, batch=2)
+    places: list[int] = []
+    network.backbone.blocks[0].register_forward_hook(
+        lambda block, inputs, outputs: places.append(outputs[1].shape[1])
+    )
+    before = network(*crops)[0]
+    with network.softened(elimination=0.0):
+        assert torch.equal(network(*crops)[0], whole(*crops)[0])
+    with network.softened(elimination=0.5):
+        network(*crops)
+    with pytest.raises(RuntimeError), network.softened(elimination=0.0, drop_path=0.9):
+        raise RuntimeError
+    assert torch.equal(network(*crops)[0], before)
+    assert places == [10, 16, 13, 10]  # of 16: .6 of them, all, .8, .6
+
+
+def test_drop_path_rises_over_the_blocks_and_skips_some_pictures_in_each() -> None:
+    five = replace(TINY, blocks=TINY.blocks[:1] * 5)
+    network = trained(five)
+    skipped: dict[int, float] = {}
+
+    def count(at: int) -> Any:
+        def hook(block: Any, inputs: Any, outputs: Any) -> None:
+            skipped[at] = (outputs[0] == inputs[0]).all(2).all(1).double().mean().item()
+
+        return hook
+
+    for at, block in enumerate(network.backbone.blocks):
+        block.register_forward_hook(count(at))
+    with network.softened(drop_path=0.8):
+        network(*pair(five, batch=400))
+    # Attention and MLP are skipped apart: both with the square of the rate.
+    rates = [0.0, 0.2, 0.4, 0.6, 0.8]
+    assert list(skipped.values()) == pytest.approx([rate**2 for rate in rates], abs=0.08)
+    assert skipped[0] == 0
+
+
+def test_a_dropped_branch_keeps_its_mean() -> None:
+    torch.manual_seed(0)
+    ones = torch.ones(4000, 3, 2)
+    dropped = drop_path(ones, 0.2)
+    assert set(dropped.unique().tolist()) == {0.0, 1.25}
+    assert (dropped == dropped[:, :1, :1]).all()  # all of a picture or nothing of it
+    assert dropped.mean().item() == pytest.approx(1, abs=0.02)
+    assert drop_path(ones, 0.0) is ones

@@ -79,6 +79,20 @@ def test_frames_without_a_visible_target_are_never_drawn() -> None:
     assert moments == {(0, 1), (1, 0)}
 
 
+@pytest.mark.parametrize(("least", "drawn"), [(1, {1, 2, 3}), (3, {2, 3}), (8, {3})])
+def test_a_target_that_is_covered_too_much_is_not_drawn(least: int, drawn: set[int]) -> None:
+    sequence = replace(moving_square(4, 3), cover=np.array([0, 2, 3, 8]))
+    wanted = replace(PLAIN, least_cover=least)
+    source = PairSource([sequence], GEOMETRIES[0], wanted, seed=0)
+    assert {source._moments(np.random.default_rng(i), 0)[0] for i in range(40)} == drawn
+
+
+def test_sequences_that_are_covered_throughout_are_refused_with_the_figure() -> None:
+    hidden = replace(moving_square(3, 1), cover=np.full(3, 2))
+    with pytest.raises(DatasetError, match=r"boxed target of which 3/8 are seen.*least_cover"):
+        PairSource([hidden], GEOMETRIES[0], PLAIN, seed=0)
+
+
 def test_sequences_without_any_target_are_refused() -> None:
     nothing = replace(moving_square(3, 1), present=np.zeros(3, bool))
     with pytest.raises(DatasetError, match="none of the 1 sequences"):

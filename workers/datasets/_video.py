@@ -29,6 +29,12 @@ class VideoFrames:
         self._count = 0
         self._count = self._verified_count()
 
+    @property
+    def rate(self) -> float:
+        """Frames a second as the file says; 0 or less where it does not."""
+        with self._lock:
+            return float(self._opened().get(cv2.CAP_PROP_FPS))
+
     def __len__(self) -> int:
         return self._count
 
