@@ -138,27 +138,32 @@ def train(
     validate: Validate | None = None,
     validate_every: int = 500,
     saving: Saving | None = None,
+    until: int | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Moment]:
-    """Train ``network`` in place; the curve. Goes on where ``saving`` says that a run was left."""
+    """Train ``network`` in place; the curve. Goes on where ``saving`` says that a run was left.
+
+    ``until``: pause after so many steps of the recipe, whose schedule stays that of the whole.
+    """
+    last = recipe.steps if until is None else min(until, recipe.steps)
     run = _Run(network, recipe, torch.device(device))
     curve = run.resume(saving) if saving and saving.path.exists() else []
     source = PairSource(sequences, geometry, recipe.augmentation, recipe.seed)
     batches = source.batches(recipe.batch, first=run.step)
     window = _Window(recipe)
-    while run.step < recipe.steps:
+    while run.step < last:
         began = clock()
         loss = run.advance(next(batches), geometry)
         window.add(loss, clock() - began)
         judged = validate is not None and (
-            run.step % validate_every == 0 or run.step == recipe.steps
+            run.step % validate_every == 0 or run.step == last
         )
-        if judged or run.step % report_every == 0 or run.step == recipe.steps:
+        if judged or run.step % report_every == 0 or run.step == last:
             validation = validate(run.averaged()) if validate and judged else {}
             curve.append(window.moment(run.step, run.rate(), validation))
             if report:
                 report(curve[-1])
-        if saving and (run.step % saving.every == 0 or run.step == recipe.steps):
+        if saving and (run.step % saving.every == 0 or run.step == last):
             run.save(saving, curve)
     batches.close()
     network.load_state_dict(run.averaged().state_dict())

@@ -105,6 +105,23 @@ def test_a_resumed_run_ends_with_the_weights_of_one_that_was_not_interrupted(
     assert [moment.step for moment in curve] == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_run_that_pauses_on_its_way_ends_with_the_weights_of_one_that_does_not(
+    tmp_path: Path,
+) -> None:
+    straight, paused, resumed = fresh(), fresh(), fresh()
+    curve = train(straight, GEOMETRY, SEQUENCES, RECIPE, report_every=1)
+    saving = Saving(path=tmp_path / "run.state", every=100)
+
+    train(paused, GEOMETRY, SEQUENCES, RECIPE, saving=saving, until=3)
+    train(resumed, GEOMETRY, SEQUENCES, RECIPE, saving=saving, until=5)
+    last = train(resumed, GEOMETRY, SEQUENCES, RECIPE, saving=saving)
+
+    assert [moment.step for moment in last] == [3, 5, 6]
+    assert last[0].rate == curve[2].rate  # the schedule is that of the whole
+    assert not equal(straight, paused)
+    assert equal(straight, resumed)
+
+
 def test_a_run_saved_with_another_recipe_is_not_mixed_up(tmp_path: Path) -> None:
     saving = Saving(path=tmp_path / "run.state", every=2)
     train(fresh(), GEOMETRY, SEQUENCES, RECIPE, saving=saving)

@@ -12,7 +12,7 @@ from workers.training import Moment, Recipe, Report, Saving
 
 
 class Recovery(Protocol):
-    """Train ``network`` in place; the curve."""
+    """Train ``network`` in place, to the recipe's end or ``until`` a step; the curve."""
 
     def __call__(
         self,
@@ -25,6 +25,7 @@ class Recovery(Protocol):
         device: torch.device | str = "cpu",
         report: Report | None = None,
         saving: Saving | None = None,
+        until: int | None = None,
     ) -> list[Moment]: ...
 
 

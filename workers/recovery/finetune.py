@@ -20,5 +20,9 @@ def recover(
     device: torch.device | str = "cpu",
     report: Report | None = None,
     saving: Saving | None = None,
+    until: int | None = None,
 ) -> list[Moment]:
-    return train(network, geometry, sequences, recipe, device=device, report=report, saving=saving)
+    return train(
+        network, geometry, sequences, recipe,
+        device=device, report=report, saving=saving, until=until,
+    )  # fmt: skip
