@@ -5,14 +5,25 @@ dependency graph, rebuild from the architecture alone and make sure that nothing
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from search_spaces import Architecture, ParetrackError, TrackerNetwork, Units, load
-from workers.pruning import magnitude, random_choice
+from workers.pruning import _origins, magnitude, random_choice
+from workers.pruning._origins import Origin, Origins
 from workers.pruning._surgery import Scorer, remove_units
+
+__all__ = [
+    "METHODS",
+    "Origin",
+    "Origins",
+    "PruningError",
+    "cut",
+    "cut_with_origins",
+    "same_outputs",
+]
 
 METHODS: Mapping[str, Scorer] = {
     "magnitude": magnitude.scores,
@@ -33,15 +44,54 @@ def cut(
     seed: int = 0,
 ) -> TrackerNetwork:
     """A new network of architecture ``target`` with the best of ``network``'s weights."""
+    return _cut(network, architecture, target, kept_layers, _scorer(method), seed)
+
+
+def cut_with_origins(
+    network: TrackerNetwork,
+    architecture: Architecture,
+    target: Architecture,
+    kept_layers: Sequence[int] | None,
+    method: str = "magnitude",
+    seed: int = 0,
+) -> tuple[TrackerNetwork, Origins]:
+    """What ``cut`` makes and, for every layer of it, which rows of which layer it was."""
+    choices: list[Tensor] = []
+    recording = _origins.recorded(_scorer(method), choices)
+    smaller = _cut(network, architecture, target, kept_layers, recording, seed)
+    twin = _origins.numbered(network)
+    twin = _cut(twin, architecture, target, kept_layers, _origins.repeated(choices), seed)
+    renamed = _new_names(architecture, kept_layers)
+    before = {new: old for old, new in renamed.items()}
+
+    def former(name: str) -> str:
+        layer = _layer_above(name, before)
+        return name if layer is None else before[layer] + name[len(layer) :]
+
+    return smaller, _origins.read(twin, former)
+
+
+def _scorer(method: str) -> Scorer:
     if method not in METHODS:
         raise PruningError(f"no pruning method {method!r}; choose one of {', '.join(METHODS)}")
+    return METHODS[method]
+
+
+def _cut(
+    network: TrackerNetwork,
+    architecture: Architecture,
+    target: Architecture,
+    kept_layers: Sequence[int] | None,
+    scorer: Scorer,
+    seed: int,
+) -> TrackerNetwork:
     if architecture.family != target.family:
         raise PruningError(f"a {architecture.family} network cannot become a {target.family} one")
     if target == architecture and kept_layers is None:
         return copy.deepcopy(network).eval()
     shallow_architecture, shallow = _without_layers(network, architecture, kept_layers)
     removals = _removals(shallow_architecture, target)
-    remove_units(shallow, shallow_architecture, removals, METHODS[method], seed)
+    remove_units(shallow, shallow_architecture, removals, scorer, seed)
     return _rebuilt(shallow, target)
 
 
@@ -51,14 +101,8 @@ def _without_layers(
     """The network without the layers that are not kept; always a copy."""
     family = load(architecture.family)
     before = family.layers(architecture)
-    kept = range(len(before)) if kept is None else kept
-    wrong = [index for index in kept if not 0 <= index < len(before)]
-    if wrong or len(set(kept)) != len(kept) or list(kept) != sorted(kept):
-        raise PruningError(
-            f"layers to keep are rising numbers from 0 to {len(before) - 1}, got {list(kept)}"
-        )
-    smaller = family.with_layers(architecture, kept)
-    renamed = dict(zip((before[i] for i in kept), family.layers(smaller), strict=True))
+    renamed = _new_names(architecture, kept)
+    smaller = family.with_layers(architecture, [before.index(old) for old in renamed])
     weights = _renamed(network.state_dict(), before, renamed)
     copy = family.build(smaller)
     wanted = copy.state_dict()
@@ -67,17 +111,35 @@ def _without_layers(
     return smaller, copy.eval()
 
 
+def _new_names(architecture: Architecture, kept: Sequence[int] | None) -> dict[str, str]:
+    """What the layers that are kept are called before and after the others are left out."""
+    family = load(architecture.family)
+    before = family.layers(architecture)
+    kept = range(len(before)) if kept is None else kept
+    wrong = [index for index in kept if not 0 <= index < len(before)]
+    if wrong or len(set(kept)) != len(kept) or list(kept) != sorted(kept):
+        raise PruningError(
+            f"layers to keep are rising numbers from 0 to {len(before) - 1}, got {list(kept)}"
+        )
+    after = family.layers(family.with_layers(architecture, kept))
+    return dict(zip((before[i] for i in kept), after, strict=True))
+
+
 def _renamed(
     weights: Mapping[str, Tensor], layers: Sequence[str], renamed: Mapping[str, str]
 ) -> dict[str, Tensor]:
     result: dict[str, Tensor] = {}
     for name, tensor in weights.items():
-        layer = next((path for path in layers if name.startswith(path + ".")), None)
+        layer = _layer_above(name, layers)
         if layer is None:
             result[name] = tensor
         elif layer in renamed:
             result[renamed[layer] + name[len(layer) :]] = tensor
     return result
+
+
+def _layer_above(name: str, layers: Iterable[str]) -> str | None:
+    return next((path for path in layers if name.startswith(path + ".")), None)
 
 
 def _removals(architecture: Architecture, target: Architecture) -> list[tuple[Units, int]]:
