@@ -1,6 +1,8 @@
 """Architectures as JSON: the only form in which a network's shape is stored or sent."""
 
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -23,8 +25,8 @@ def from_json(kind: type[T], data: Any) -> T:
 
 
 def value_from_json(kind: type[T], data: Any) -> T:
-    """A dataclass from plain dicts, lists, numbers and names, checked field by field."""
-    return cast(T, _read(kind, data, kind.__name__))
+    """A value of this kind from plain dicts, lists, numbers and names, checked field by field."""
+    return cast(T, _read(kind, data, getattr(kind, "__name__", str(kind))))
 
 
 def _plain(value: Any) -> Any:
@@ -39,6 +41,10 @@ def _read(kind: Any, value: Any, path: str) -> Any:
     origin = get_origin(kind)
     if is_dataclass(kind):
         return _read_dataclass(cast(type[Any], kind), value, path)
+    if kind is Any:
+        return value
+    if origin in (Mapping, dict):
+        return _read_mapping(get_args(kind)[1], value, path)
     if origin is tuple:
         return _read_tuple(get_args(kind), value, path)
     if origin is Literal:
@@ -70,6 +76,12 @@ def _read_dataclass(kind: type[Any], value: Any, path: str) -> Any:
     )
 
 
+def _read_mapping(kind: Any, value: Any, path: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ArchitectureError(f"{path}: expected an object, got {value!r}")
+    return {name: _read(kind, item, f"{path}.{name}") for name, item in value.items()}
+
+
 def _read_tuple(items: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple)):
         raise ArchitectureError(f"{path}: expected a list, got {value!r}")
@@ -96,6 +108,8 @@ def _read_union(kinds: tuple[Any, ...], value: Any, path: str) -> Any:
 
 
 def _read_scalar(kind: Any, value: Any, path: str) -> Any:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
     wanted = (int, float) if kind is float else kind
     if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
         raise ArchitectureError(f"{path}: expected {kind.__name__}, got {value!r}")

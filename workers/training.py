@@ -155,9 +155,7 @@ def train(
         began = clock()
         loss = run.advance(next(batches), geometry)
         window.add(loss, clock() - began)
-        judged = validate is not None and (
-            run.step % validate_every == 0 or run.step == last
-        )
+        judged = validate is not None and (run.step % validate_every == 0 or run.step == last)
         if judged or run.step % report_every == 0 or run.step == last:
             validation = validate(run.averaged()) if validate and judged else {}
             curve.append(window.moment(run.step, run.rate(), validation))

@@ -1,10 +1,8 @@
 """Options that several commands share, and how their values are read."""
 
-import json
 import os
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +10,7 @@ from search_spaces._errors import ParetrackError
 from service.settings import read_settings
 
 if TYPE_CHECKING:
-    from workers.training import Recipe
+    pass
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Tracker = Annotated[
@@ -69,34 +67,3 @@ def data_root(name: str, root: Path | None) -> Path:
     if root is None and name != "synthetic":
         raise ParetrackError(f"say where {name} lies: --root FOLDER")
     return root or read_settings(os.environ).data
-
-
-def chosen_recipe(path: Path | None, **given: Any) -> "Recipe":
-    """The recipe of a file, or the usual one, with what was given on the command line."""
-    from workers.training import Recipe, recipe_from_json
-
-    changes = {name: value for name, value in given.items() if value is not None}
-    if path is None:
-        if "steps" not in changes:
-            raise ParetrackError("say how long to train: --steps N, or --recipe FILE")
-        return Recipe(**changes)
-    try:
-        stored = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ParetrackError(f"{path} is not a recipe: {error}") from error
-    return replace(recipe_from_json(stored), **changes)
-
-
-def recovery_recipe(
-    teacher: Path, path: Path | None, steps: int | None, learning_rate: float | None
-) -> "Recipe":
-    """A recipe given; else the teacher's for 100 steps at twice its rate; else as published."""
-    if path is not None:
-        return chosen_recipe(path, steps=steps, learning_rate=learning_rate)
-    short = {"steps": 100 if steps is None else steps, "learning_rate": learning_rate}
-    if (teacher / "recipe.json").exists():
-        known = chosen_recipe(teacher / "recipe.json", **short)
-        # Where little is left and little time is given, twice the rate won in every case tried.
-        return known if learning_rate else replace(known, learning_rate=2 * known.learning_rate)
-    usual = {"learning_rate": 4e-4, "backbone_rate": 0.1, "schedule": "drop", "clip": 0.1}
-    return chosen_recipe(None, **{**usual, **{k: v for k, v in short.items() if v is not None}})

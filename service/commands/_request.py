@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search_spaces._errors import ParetrackError
-from service.commands._options import data_root, numbers, recovery_recipe
+from service.commands._options import data_root, numbers
+from service.recipes import recovery_recipe
 
 if TYPE_CHECKING:
     from search_spaces import Architecture
@@ -23,6 +24,7 @@ class Request:
     width: tuple[str, ...] = ()
     round_to: int = 1
     pruning: str = "magnitude"
+    refit: int | None = None  # pairs; None: the usual number
     random_weights: bool = False
     steps: int | None = None
     learning_rate: float | None = None
@@ -51,12 +53,14 @@ def requested(request: Request) -> "Candidate":
     recipe = None
     if request.steps != 0:
         recipe = recovery_recipe(folder, request.recipe, request.steps, request.learning_rate)
+    target = _target(architecture, kept, request)
     candidate = Candidate(
         teacher=folder,
-        architecture=_target(architecture, kept, request),
+        architecture=target,
         kept_layers=kept,
         weights="random" if request.random_weights else "inherited",
         pruning=request.pruning,
+        refit=_pairs_to_refit_on(request, cut=target != architecture),
         recipe=recipe,
         data=Data(
             dataset=request.dataset,
@@ -72,6 +76,14 @@ def requested(request: Request) -> "Candidate":
     )
     check_names(candidate)
     return candidate
+
+
+def _pairs_to_refit_on(request: Request, cut: bool) -> int:
+    from workers.candidate import Candidate
+
+    if request.random_weights or not cut:
+        return 0
+    return Candidate.refit if request.refit is None else request.refit
 
 
 def _whole(layers: str) -> tuple[int, ...]:

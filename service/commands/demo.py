@@ -9,9 +9,10 @@ import numpy as np
 import typer
 
 from service.commands._alone import alone_in
-from service.commands._options import Json, recovery_recipe
+from service.commands._options import Json
 from service.commands._report import by_attribute, summary, watching
 from service.commands.dataset import ready
+from service.recipes import recovery_recipe
 from service.settings import read_settings
 from service.terminal import Terminal
 
@@ -62,7 +63,7 @@ def _candidates(teacher: str, mmacs: float, steps: int, data: Path) -> dict[str,
     smaller = replace(
         as_it_is,
         architecture=within_macs(architecture, mmacs * 1e6),
-        recipe=recovery_recipe(folder, None, steps, None),
+        recipe=recovery_recipe(folder, steps=steps),
     )
     return {"teacher": as_it_is, "candidate": smaller}
 
@@ -95,7 +96,8 @@ def _tell(
 
 def _draw(judged: dict[str, "Measurement"], candidate: "Candidate", picture: Path) -> None:
     """The candidate's best, median and worst sequence, with everybody's boxes."""
-    from workers.evaluation import read_boxes, sequences
+    from workers.boxes_file import read_boxes
+    from workers.evaluation import sequences
     from workers.figures import draw_strip
 
     accuracy = judged["candidate"].accuracy

@@ -49,6 +49,15 @@ Steps = Annotated[
 Recipe = Annotated[
     Path | None, typer.Option("--recipe", help="recipe.json. Default: the teacher's.")
 ]
+Refit = Annotated[
+    int | None,
+    typer.Option(
+        "--refit",
+        min=0,
+        help="Training pairs on which the weights that a cut has left are fitted to the teacher's "
+        "answers; 0: leave them as they are. Time grows with it. Default: 128.",
+    ),
+]
 RandomWeights = Annotated[
     bool, typer.Option("--random-weights", help="Inherit nothing: what is a teacher worth?")
 ]
@@ -73,6 +82,7 @@ def evaluate(
     width: Width = None,
     round_to: RoundTo = 1,
     pruning: Annotated[str, typer.Option("--pruning", help="magnitude or random.")] = "magnitude",
+    refit: Refit = None,
     steps: Steps = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate")] = None,
     recipe: Recipe = None,
@@ -91,7 +101,7 @@ def evaluate(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Judge one candidate: build, cost, latency, recovery, accuracy. Exit code 1 if it failed.
+    """Judge a candidate: build, cost, latency, refit, recovery, accuracy. Exit code 1 if it failed.
 
     Example: `paretrack evaluate --teacher siamrpn-synthetic --mmacs 10 --steps 100`
     """
@@ -101,7 +111,7 @@ def evaluate(
     terminal = Terminal(as_json)
     request = Request(
         teacher=teacher, keep=keep, mmacs=mmacs, layers=layers, width=tuple(width or ()),
-        round_to=round_to, pruning=pruning, random_weights=random_weights, steps=steps,
+        round_to=round_to, pruning=pruning, refit=refit, random_weights=random_weights, steps=steps,
         learning_rate=learning_rate, recipe=recipe, dataset=dataset, root=root, split=split,
         count=count, train_split=train_split, train_count=train_count, rules=rules,
         probes=None if probe is None else tuple(probe), seed=seed,
@@ -122,7 +132,7 @@ def _generate(candidate: "Candidate", terminal: Terminal) -> None:
     if data.dataset != "synthetic":
         return
     needed = {data.judged_on: data.judged_count}
-    if candidate.recipe is not None and data.train != data.judged_on:
+    if (candidate.recipe is not None or candidate.refit) and data.train != data.judged_on:
         needed[data.train] = data.train_count
     with terminal.bar("data") as bar:
         ready(data.root, needed, bar)

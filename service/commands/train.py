@@ -16,9 +16,9 @@ from service.commands._options import (
     TrainCount,
     TrainSplit,
     ValSplit,
-    chosen_recipe,
     data_root,
 )
+from service.recipes import chosen_recipe
 from service.terminal import Bar, Terminal, table
 
 if TYPE_CHECKING:

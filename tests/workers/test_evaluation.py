@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -11,13 +12,17 @@ import torch
 
 from search_spaces import ParetrackError, architecture_from_json, load
 from tests.workers.datasets import miniature
+from tests.workers.pruning.test_refit import doubled, even, first, halved
 from tests.workers.test_tracking import moving_square
 from workers import datasets
 from workers.accuracy import RULES, Tracked, accuracy, rules_named
+from workers.boxes_file import read_boxes
 from workers.candidate import Candidate, Data
 from workers.checkpoints import load_tracker, save_tracker
 from workers.datasets import DatasetError
-from workers.evaluation import Happening, evaluate, read_boxes, sequences
+from workers.evaluation import Happening, evaluate, sequences
+from workers.pruning import METHODS
+from workers.pruning._surgery import Scorer
 from workers.pruning.widths import narrowed
 from workers.training import Recipe, fresh_network
 
@@ -43,6 +48,7 @@ def candidate(tmp_path_factory: pytest.TempPathFactory) -> Candidate:
     return Candidate(
         teacher=root / "teacher",
         architecture=narrowed(TINY, keep=0.5),
+        refit=8,
         recipe=Recipe(steps=4, batch=4),
         data=Data(dataset="folder", root=root / "data", train="all", judged_on="all"),
         probes=("eager",),
@@ -64,7 +70,7 @@ def test_the_whole_story_leaves_a_tracker_its_boxes_and_a_measurement(
     assert [moment.step for moment in found.curve][-1] == 4
     assert found.inherited != found.recovered
     assert set(found.seconds) == {
-        "build", "cost", "latency, eager", "inherited accuracy", "recovery", "accuracy",
+        "build", "cost", "latency, eager", "refit", "inherited accuracy", "recovery", "accuracy",
     }  # fmt: skip
     assert {happening.step for happening in heard} >= set(found.seconds)
     architecture, network = load_tracker(tmp_path)
@@ -110,6 +116,53 @@ def test_the_teacher_itself_is_a_candidate(candidate: Candidate, tmp_path: Path)
         torch.equal(x, y)
         for x, y in zip(teacher.state_dict().values(), kept.state_dict().values(), strict=True)
     )
+
+
+def test_a_refit_brings_a_cut_network_back_to_its_teacher(
+    candidate: Candidate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The teacher has every channel twice, so that a half of it can do the same."""
+    monkeypatch.setitem(cast(dict[str, Scorer], METHODS), "first", first)
+    architecture = even("siamrpn-tiny")
+    save_tracker(tmp_path / "doubled", architecture, doubled(architecture))
+    plain = replace(
+        candidate, teacher=tmp_path / "doubled", architecture=halved(architecture),
+        pruning="first", recipe=None, probes=(),
+    )  # fmt: skip
+    whole = evaluate(replace(plain, architecture=architecture), tmp_path / "whole").inherited
+    heard: list[Happening] = []
+
+    refitted = evaluate(replace(plain, refit=64), tmp_path / "a", watch=heard.append)
+    again = evaluate(replace(plain, refit=64), tmp_path / "b")
+    as_cut = evaluate(replace(plain, refit=0), tmp_path / "c")
+
+    assert whole and refitted.inherited and as_cut.inherited
+    assert refitted.inherited == again.inherited
+    assert abs(refitted.inherited.loss - whole.loss) < 0.1 * abs(as_cut.inherited.loss - whole.loss)
+    assert "refit" in refitted.seconds and "refit" not in as_cut.seconds
+    told = [(h.done, h.total) for h in heard if h.step == "refit"][1:]
+    assert told == [(i, len(told)) for i in range(1, len(told) + 1)]
+
+
+def test_what_is_not_cut_and_what_inherits_nothing_is_not_refitted(
+    candidate: Candidate, tmp_path: Path
+) -> None:
+    plain = replace(candidate, recipe=None, probes=())
+    random = evaluate(replace(plain, weights="random"), tmp_path / "random")
+    uncut = evaluate(replace(plain, architecture=TINY), tmp_path / "uncut")
+    assert "refit" not in random.seconds and "refit" not in uncut.seconds
+
+
+def test_a_refit_without_anything_to_look_at_says_how_to_go_without(
+    candidate: Candidate, tmp_path: Path
+) -> None:
+    data = replace(candidate.data, train="nothing")
+    plain = replace(candidate, data=data, recipe=None, probes=())
+    with pytest.raises(DatasetError, match=r"nothing.*refit 0"):
+        evaluate(plain, tmp_path)
+    assert evaluate(replace(plain, refit=0), tmp_path).state == "COMPLETE"
+    with pytest.raises(ParetrackError, match="-1"):
+        replace(candidate, refit=-1)
 
 
 def test_random_weights_inherit_nothing(candidate: Candidate, tmp_path: Path) -> None:
@@ -182,7 +235,7 @@ def test_a_data_set_is_judged_by_its_own_rules_in_the_pixels_of_its_files(
             picture.rename(home / "img" / picture.name)
         (folder / "groundtruth.txt").rename(home / "groundtruth_rect.txt")
     data = Data(dataset="otb", root=tmp_path / "otb", judged_on="all")
-    as_they_are = replace(candidate, data=data, probes=(), recipe=None)
+    as_they_are = replace(candidate, data=data, probes=(), recipe=None, refit=0)
 
     own = evaluate(as_they_are, tmp_path / "own").accuracy
     asked = evaluate(

@@ -29,6 +29,7 @@ def candidate(tmp_path_factory: pytest.TempPathFactory) -> Candidate:
     return Candidate(
         teacher=root / "teacher",
         architecture=narrowed(TINY, keep=0.5),
+        refit=8,
         recipe=Recipe(steps=30, batch=2, ema=0.9),
         data=Data(dataset="folder", root=root / "data", train="all", judged_on="all"),
         probes=(),
@@ -152,9 +153,10 @@ def _other_recipe(candidate: Candidate) -> Candidate:
         lambda c: replace(c, architecture=narrowed(TINY, keep=0.25)),
         lambda c: replace(c, pruning="random"),
         lambda c: replace(c, weights="random"),
+        lambda c: replace(c, refit=0),
         lambda c: replace(c, data=replace(c.data, train_count=2)),
     ],
-    ids=["recipe", "seed", "architecture", "pruning", "weights", "data"],
+    ids=["recipe", "seed", "architecture", "pruning", "weights", "refit", "data"],
 )
 def test_another_candidate_does_not_take_the_state(
     candidate: Candidate, killed: Path, change: Callable[[Candidate], Candidate]

@@ -1,7 +1,7 @@
 """Trained trackers that ship with the product: a folder each, with how it was made.
 
-architecture.json + weights.safetensors is the tracker; recipe.json trained it; curve.json and
-curve.png show how that went.
+architecture.json + weights.safetensors is the tracker; recipe.json trained it, curve.json and
+curve.png show how that went; recovery.json recovers what is cut of it best (docs/decisions/0008).
 """
 
 from pathlib import Path
