@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_flop
 
-from search_spaces import Geometry, ParetrackError, TrackerNetwork
+from search_spaces import Architecture, Geometry, ParetrackError, TrackerNetwork, load
 
 aten = torch.ops.aten
 
@@ -55,6 +55,14 @@ def measure_cost(network: TrackerNetwork, geometry: Geometry) -> Cost:
         peak_memory_frame=frame.peak,
         weights_bytes=sum(tensor.nbytes for tensor in network.state_dict().values()),
     )
+
+
+def cost_of(architecture: Architecture) -> Cost:
+    """The cost of what would be built: shapes are enough, no weight is made."""
+    family = load(architecture.family)
+    with torch.device("meta"):
+        network = family.build(architecture)
+    return measure_cost(network, family.geometry(architecture))
 
 
 def cost_by_layer(network: TrackerNetwork, geometry: Geometry) -> dict[str, int]:

@@ -23,7 +23,7 @@ from workers._story import Happening, InfeasibleError, Story, Watch
 from workers.accuracy import RULES, rules_named
 from workers.candidate import Candidate, Data, Measurement, read_measurement
 from workers.checkpoints import load_tracker, save_tracker, weights_sha256
-from workers.cost import measure_cost
+from workers.cost import cost_of
 from workers.documents import document
 from workers.judge import judge, pair_accuracy, validation_pairs
 from workers.latency import PROBES
@@ -109,9 +109,7 @@ def _cheap_tests(case: _Case) -> None:
     """Cost and latency need neither trained weights nor, but for one video, data."""
     story, candidate = case.story, case.candidate
     with story.step("cost"):
-        with torch.device("meta"):  # shapes are enough
-            shapes = load(candidate.architecture.family).build(candidate.architecture)
-        story.add(cost=measure_cost(shapes, case.geometry))
+        story.add(cost=cost_of(candidate.architecture))
         story.demand_limits()
     if not candidate.probes:
         return

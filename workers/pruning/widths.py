@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-import torch
-
 from search_spaces import Architecture, ParetrackError, load
-from workers.cost import measure_cost
+from workers.cost import cost_of
 
 # What scales a whole network evenly. Heads stay: all of them get fewer dimensions instead.
 EVEN_KINDS = frozenset({"channels", "head_dims"})
@@ -56,27 +54,20 @@ def within_macs(
     round_to: int = 1,
 ) -> Architecture:
     """The evenly narrowed architecture closest below this many multiply-accumulates a frame."""
-    geometry = load(architecture.family).geometry(architecture)
-
-    def count(candidate: Architecture) -> int:
-        with torch.device("meta"):  # shapes are enough
-            network = load(candidate.family).build(candidate)
-        return measure_cost(network, geometry).macs_frame
-
     low, high = 0.0, 1.0
     best = narrowed(architecture, keep=1e-9, layers=layers, round_to=round_to)
-    if count(best) > macs:
+    if cost_of(best).macs_frame > macs:
         raise ParetrackError(
-            f"at least {count(best):,} multiply-accumulates a frame are left of this tracker, "
+            f"at least {cost_of(best).macs_frame:,} multiply-accumulates a frame are left of this tracker, "
             f"got a limit of {macs:,.0f}; leave layers out, or start from a smaller one"
         )
     whole = narrowed(architecture, layers=layers)
-    if count(whole) <= macs:
+    if cost_of(whole).macs_frame <= macs:
         return whole
     for _ in range(12):
         keep = (low + high) / 2
         candidate = narrowed(architecture, keep=keep, layers=layers, round_to=round_to)
-        if count(candidate) <= macs:
+        if cost_of(candidate).macs_frame <= macs:
             best, low = candidate, keep
         else:
             high = keep
