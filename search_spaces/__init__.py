@@ -10,6 +10,19 @@ from search_spaces._architecture import from_json, to_json, value_from_json
 from search_spaces._errors import ArchitectureError, ParetrackError
 from search_spaces._family import Architecture, Family, Units
 from search_spaces._geometry import Choice, Geometry, Normalisation
+from search_spaces._levers import Layers, Lever, Range, SpaceError
+from search_spaces._space import (
+    Asks,
+    Sampled,
+    Space,
+    default_space,
+    largest,
+    sample,
+    size,
+    smallest,
+    space_from_json,
+    space_to_json,
+)
 
 if TYPE_CHECKING:
     from search_spaces._network import TrackerNetwork
@@ -17,18 +30,32 @@ if TYPE_CHECKING:
 __all__ = [
     "Architecture",
     "ArchitectureError",
+    "Asks",
     "Choice",
     "Family",
     "Geometry",
+    "Layers",
+    "Lever",
     "Normalisation",
     "ParetrackError",
+    "Range",
+    "Sampled",
+    "Space",
+    "SpaceError",
     "TrackerNetwork",
     "Units",
     "architecture_from_json",
     "architecture_to_json",
     "build",
+    "default_space",
+    "largest",
     "load",
     "names",
+    "sample",
+    "size",
+    "smallest",
+    "space_from_json",
+    "space_to_json",
     "value_from_json",
 ]
 
