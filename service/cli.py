@@ -15,7 +15,17 @@ from rich.panel import Panel
 from rich.text import Text
 
 from search_spaces._errors import ParetrackError
-from service.commands import checkpoint, dataset, demo, doctor, evaluate, export, track, train
+from service.commands import (
+    checkpoint,
+    dataset,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    search,
+    track,
+    train,
+)
 
 app = typer.Typer(
     help="Make visual object trackers light: cut, recover, measure, compare.",
@@ -27,6 +37,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("search")(search.search)
 app.command("track")(track.track)
 app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)

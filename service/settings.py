@@ -13,6 +13,7 @@ class Settings:
 
     home: Path
     database_url: str | None  # None: embedded
+    ray_address: str | None = None  # None: a Ray of our own on this machine
 
     @property
     def data(self) -> Path:
@@ -24,11 +25,12 @@ class Settings:
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """PARETRACK_HOME (default ~/.paretrack) and PARETRACK_DATABASE_URL."""
+    """PARETRACK_HOME (default ~/.paretrack), PARETRACK_DATABASE_URL and PARETRACK_RAY_ADDRESS."""
     home = environment.get("PARETRACK_HOME")
     return Settings(
         home=_folder(home or "~/.paretrack"),
         database_url=environment.get("PARETRACK_DATABASE_URL") or None,
+        ray_address=environment.get("PARETRACK_RAY_ADDRESS") or None,
     )
 
 

@@ -56,9 +56,10 @@ def within_macs(
     """The evenly narrowed architecture closest below this many multiply-accumulates a frame."""
     low, high = 0.0, 1.0
     best = narrowed(architecture, keep=1e-9, layers=layers, round_to=round_to)
-    if cost_of(best).macs_frame > macs:
+    least = cost_of(best).macs_frame
+    if least > macs:
         raise ParetrackError(
-            f"at least {cost_of(best).macs_frame:,} multiply-accumulates a frame are left of this tracker, "
+            f"at least {least:,} multiply-accumulates a frame are left of this tracker, "
             f"got a limit of {macs:,.0f}; leave layers out, or start from a smaller one"
         )
     whole = narrowed(architecture, layers=layers)

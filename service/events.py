@@ -1,0 +1,35 @@
+"""What a search tells whoever watches it, and how it ended."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from workers.evaluation import Happening
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a trial, for whoever watches."""
+
+    kind: str  # asked, progress, rung, finished
+    number: int
+    state: str = ""
+    note: str = ""
+    values: Mapping[str, float] = field(default_factory=dict)
+    happening: "Happening | None" = None  # the worker's own account, with kind "progress"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a search ended, in numbers."""
+
+    reason: str
+    asked: int
+    states: Mapping[str, int]
+    front: tuple[int, ...]  # numbers of its trials
+    hypervolume: float
+    seconds: float
+
+
+Watch = Callable[[Event], None]

@@ -1,0 +1,98 @@
+"""A job: one search as a user asks for it. Plain data, checked when it is read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from search_spaces import ArchitectureError, ParetrackError, value_from_json
+
+
+class JobError(ParetrackError):
+    """A job that cannot be run as it was asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """What candidates learn from and are judged on; as ``Data``, in words of the request."""
+
+    dataset: str = "synthetic"
+    root: str | None = None  # None: the usual place of the data set
+    train: str = "train"
+    judged_on: str = "val"
+    train_count: int | None = None
+    judged_count: int | None = None
+    rules: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """When a search ends, whichever comes first. Infeasible candidates do not use it up."""
+
+    trials: int = 40  # that pass the tests before training
+    asked: int | None = None  # all, infeasible ones too; None: ten times ``trials``
+    seconds: float | None = None
+
+    @property
+    def most_asked(self) -> int:
+        return 10 * self.trials if self.asked is None else self.asked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Everything that decides a search."""
+
+    name: str
+    teacher: str  # a shipped teacher's name, or a tracker's folder
+    space: Mapping[str, Any] | None = None  # None: everything that the family can cut
+    accuracy: str = "average_overlap"
+    costs: tuple[str, ...] = ("macs_frame",)
+    limits: tuple[str, ...] = ()  # "step_ms.onnx_runtime<=8"
+    sampler: str = "nsga2"
+    early_stopping: str = "mo_asha"
+    rungs: tuple[int, ...] = (0, 25)  # steps of recovery; the last comparison is at its end
+    rung_accuracy: str = "one_step_iou"  # ranks best for its cost
+    steps: int = 100  # of a whole recovery
+    recipe: Mapping[str, Any] | None = None  # None: the teacher's, for ``steps``
+    pruning: str = "magnitude"
+    recovery: str = "finetune"
+    refit: int = 128
+    probes: tuple[str, ...] = ()  # beside those that limits and costs ask for
+    data: Where = field(default_factory=Where)
+    budget: Budget = field(default_factory=Budget)
+    warm_start: tuple[str, ...] = ()  # names of earlier jobs of the same space
+    first: tuple[Mapping[str, Any], ...] = ()  # parameters to try before all others
+    device: str = "cpu"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _demand(bool(self.name.strip()), "name", "a text that is not empty", self.name)
+        _demand(bool(self.costs), "costs", "at least one cost", list(self.costs))
+        _demand(self.steps >= 0, "steps", "0 or more", self.steps)
+        rising = all(a < b for a, b in zip(self.rungs, self.rungs[1:], strict=False))
+        fits = all(0 <= rung < max(self.steps, 1) for rung in self.rungs)
+        wanted = f"rising numbers of steps from 0 to less than steps ({self.steps})"
+        _demand(rising and fits, "rungs", wanted, list(self.rungs))
+        budget = self.budget
+        _demand(budget.trials >= 1, "budget.trials", "at least 1", budget.trials)
+        enough = f"at least budget.trials ({budget.trials})"
+        _demand(budget.most_asked >= budget.trials, "budget.asked", enough, budget.asked)
+        if budget.seconds is not None:
+            _demand(budget.seconds > 0, "budget.seconds", "over 0", budget.seconds)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Accuracy first, then the costs: the objectives, in order."""
+        return (self.accuracy, *self.costs)
+
+
+def job_from_json(data: Any) -> Job:
+    """The job that a document describes; an error names the field in the way."""
+    try:
+        return value_from_json(Job, data)
+    except ArchitectureError as error:  # what it calls anything that does not fit
+        raise JobError(str(error)) from error
+
+
+def _demand(holds: bool, name: str, wanted: str, got: Any) -> None:
+    if not holds:
+        raise JobError(f"{name}: expected {wanted}, got {got!r}")

@@ -1,0 +1,277 @@
+"""A job made ready: every name in it looked up, every document read. Values only, no process.
+
+What a search needs to know of its job is asked here, so that the search itself only decides.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search_spaces import (
+    Architecture,
+    Sampled,
+    Space,
+    default_space,
+    largest,
+    size,
+    smallest,
+    space_from_json,
+)
+from service import early_stopping, samplers
+from service.job import Job, JobError
+from service.recipes import recovery_recipe
+from service.settings import Settings
+from workers.metrics import Limit, Metric, check_limits, limit_from_text, metric, value
+
+if TYPE_CHECKING:
+    from workers.candidate import Candidate, Data
+    from workers.evaluation import Until
+    from workers.pool import Assignment
+    from workers.training import Recipe
+
+# FLOPs are not latency: worth a flag where MACs fell by more, while the latency fell by less.
+MACS_FELL, LATENCY_FELL = 0.20, 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A job whose names exist and whose limits do not contradict each other."""
+
+    job: Job
+    teacher: Path
+    teacher_sha256: str
+    dataset_version: str
+    space: Space
+    objectives: tuple[Metric, ...]  # accuracy first
+    rung_accuracy: Metric
+    limits: tuple[Limit, ...]
+    recipe: "Recipe | None"
+    data: "Data"
+    probes: tuple[str, ...]
+    folder: str  # of the job's files: a path, or a URL that all workers can open
+
+    # --- what is tried ------------------------------------------------------------------------
+
+    def candidate(self, sampled: Sampled) -> "Candidate":
+        from workers.candidate import Candidate
+
+        cut = sampled.architecture != self.space.whole
+        return Candidate(
+            teacher=self.teacher,
+            architecture=sampled.architecture,
+            kept_layers=sampled.kept_layers,
+            pruning=self.job.pruning,
+            refit=self.job.refit if cut else 0,
+            recovery=self.job.recovery,
+            recipe=self.recipe,
+            data=self.data,
+            probes=self.probes,
+            limits=self.limits,
+            seed=self.job.seed,
+        )
+
+    def the_teacher(self) -> "Candidate":
+        """The teacher as it is: nothing cut, nothing trained, nothing forbidden."""
+        whole = Sampled(self.space.whole, None)
+        return replace(self.candidate(whole), recipe=None, limits=())
+
+    def the_smallest(self) -> "Candidate":
+        """What bounds the costs that this space can reach from below."""
+        from workers.cost import cost_of
+
+        least = smallest(self.space, lambda a: cost_of(a).macs_frame)
+        return replace(self.candidate(least), limits=())
+
+    def digest(self, candidate: "Candidate") -> str:
+        from workers.candidate import digest
+
+        return digest(candidate, self.teacher_sha256, self.dataset_version)
+
+    def assignment(
+        self, ticket: str, number: int, candidate: "Candidate", rung: int
+    ) -> "Assignment":
+        return self.errand(ticket, f"trials/{number}", candidate, self.until(rung))
+
+    def errand(
+        self, ticket: str, folder: str, candidate: "Candidate", until: "Until"
+    ) -> "Assignment":
+        from workers.pool import Assignment
+
+        where = f"{self.folder}/{folder}"
+        return Assignment(ticket=ticket, candidate=candidate, folder=where, until=until)
+
+    def until(self, rung: int) -> int | None:
+        """The step of the recovery that a rung lies at; None: the end."""
+        return self.job.rungs[rung] if rung < len(self.job.rungs) else None
+
+    # --- what came back -----------------------------------------------------------------------
+
+    def values(self, measurement: Mapping[str, Any], *, at_rung: bool = False) -> dict[str, float]:
+        """The objectives by name; at a rung with the accuracy that is known there."""
+        accuracy = self.rung_accuracy if at_rung else self.objectives[0]
+        wanted = (accuracy, *self.objectives[1:])
+        found = {m.name: value(measurement, m) for m in wanted}
+        missing = [name for name, figure in found.items() if figure is None]
+        if missing:
+            raise JobError(f"a measurement without {', '.join(missing)}: nothing measures it")
+        return {name: figure for name, figure in found.items() if figure is not None}
+
+    def complete(self, measurement: Mapping[str, Any]) -> bool:
+        """Whether an earlier measurement says all that this job asks for."""
+        asked = [*self.objectives, *(metric(limit.metric) for limit in self.limits)]
+        tracked = measurement.get("state") == "COMPLETE"
+        return tracked and all(value(measurement, m) is not None for m in asked)
+
+    def minimised(self, values: Mapping[str, float]) -> tuple[float, ...]:
+        """The objectives as points whose every coordinate is better when it is smaller."""
+        return tuple(-v if metric(n).better == "higher" else v for n, v in values.items())
+
+    def constraints(self, measurement: Mapping[str, Any]) -> dict[str, float]:
+        """How far each hard limit is broken, where it was measured; 0 or less: it holds."""
+        figures = {str(x): value(measurement, metric(x.metric)) for x in self.limits if x.hard}
+        hard = {str(x): x for x in self.limits if x.hard}
+        return {n: hard[n].violation(f) for n, f in figures.items() if f is not None}
+
+    def figures(self, measurement: Mapping[str, Any]) -> dict[str, float]:
+        """What a reader of the study wants to see of every trial, beside its objectives."""
+        names = ["one_step_iou", "macs_frame", "parameters", "peak_memory", self.job.accuracy]
+        names += [f"{part}_ms.{probe}" for probe in self.probes for part in ("step", "track")]
+        asked = [*names, *self.job.costs, *(limit.metric for limit in self.limits)]
+        found = {name: value(measurement, metric(name)) for name in dict.fromkeys(asked)}
+        return {name: figure for name, figure in found.items() if figure is not None}
+
+    def flag(self, measurement: Mapping[str, Any], teacher: Mapping[str, Any]) -> str:
+        """What a reader should be warned of, or ''."""
+        macs = _share_gone(metric("macs_frame"), measurement, teacher)
+        for probe in self.probes:
+            latency = _share_gone(metric(f"step_ms.{probe}"), measurement, teacher)
+            if macs is None or latency is None:
+                continue
+            if macs > MACS_FELL and latency < LATENCY_FELL:
+                return f"{macs:.0%} fewer MACs but {latency:.0%} less latency ({probe})"
+        return ""
+
+    def reference(self, teacher: Mapping[str, Any]) -> tuple[float, ...]:
+        """Where hypervolume is counted from: no accuracy at all, at the teacher's costs."""
+        whole = self.values(teacher)
+        return tuple(
+            0.0 if m.better == "higher" else cost
+            for m, cost in zip(self.objectives, whole.values(), strict=True)
+        )
+
+    # --- who decides --------------------------------------------------------------------------
+
+    def view(self, done: int) -> samplers.View:
+        sampler = samplers.make(
+            self.job.sampler, seed=self.job.seed, space_size=size(self.space), done=done
+        )
+        return samplers.View(
+            sampler,
+            self.directions,
+            [m.name for m in self.objectives],
+            constraints=[str(limit) for limit in self.limits if limit.hard],
+            seed=self.job.seed,
+        )
+
+    def stopping(self) -> early_stopping.EarlyStopping:
+        return early_stopping.make(self.job.early_stopping)
+
+    @property
+    def directions(self) -> list[str]:
+        return ["maximize" if m.better == "higher" else "minimize" for m in self.objectives]
+
+
+def plan(job: Job, settings: Settings, folder: str | None = None) -> Plan:
+    """The job made ready, or an error about the first thing in it that cannot be."""
+    from workers import datasets
+    from workers.checkpoints import load_tracker, weights_sha256
+    from workers.evaluation import check_names
+    from workers.teachers import find
+
+    teacher = find(job.teacher)
+    architecture, network = load_tracker(teacher)
+    limits = tuple(limit_from_text(text) for text in job.limits)
+    check_limits(limits)
+    objectives = tuple(metric(name) for name in (job.accuracy, *job.costs))
+    _check_objectives(objectives, metric(job.rung_accuracy))
+    made = Plan(
+        job=job,
+        teacher=teacher,
+        teacher_sha256=weights_sha256(network.state_dict()),
+        dataset_version=datasets.version(job.data.dataset),
+        space=_space(job, architecture),
+        objectives=objectives,
+        rung_accuracy=metric(job.rung_accuracy),
+        limits=limits,
+        recipe=_recipe(job, teacher),
+        data=_data(job, settings),
+        probes=_probes(job, objectives, limits),
+        folder=folder or str(settings.home / "jobs" / job.name),
+    )
+    check_names(made.candidate(largest(made.space)))
+    made.view(0), made.stopping()  # unknown names and spaces too large for a sampler
+    return made
+
+
+def _space(job: Job, whole: Architecture) -> Space:
+    return default_space(whole) if job.space is None else space_from_json(whole, dict(job.space))
+
+
+def _check_objectives(objectives: tuple[Metric, ...], at_rungs: Metric) -> None:
+    first, *costs = objectives
+    if first.path[0] != "accuracy" and first.better != "higher":
+        raise JobError(f"accuracy: {first.name} is a cost; choose one such as average_overlap")
+    wrong = [m.name for m in costs if m.better == "higher"]
+    if wrong:
+        raise JobError(f"costs: {wrong[0]} is better when it is higher; choose one like macs_frame")
+    if len({m.name for m in objectives}) < len(objectives):
+        raise JobError(f"costs: {', '.join(m.name for m in costs)} names one of them twice")
+    if at_rungs.name not in ("one_step_iou", "pair_loss"):
+        raise JobError(
+            f"rung_accuracy: {at_rungs.name} is not known at a rung; choose one_step_iou or "
+            "pair_loss"
+        )
+
+
+def _recipe(job: Job, teacher: Path) -> "Recipe | None":
+    from workers.training import recipe_from_json
+
+    if job.steps == 0:
+        return None
+    if job.recipe is None:
+        return recovery_recipe(teacher, steps=job.steps)
+    return replace(recipe_from_json(dict(job.recipe)), steps=job.steps)
+
+
+def _data(job: Job, settings: Settings) -> "Data":
+    from workers.candidate import Data
+    from workers.datasets import dataset
+
+    asked = job.data
+    dataset(asked.dataset)
+    if asked.root is None and asked.dataset != "synthetic":
+        raise JobError(f"data.root: say where {asked.dataset} lies")
+    return Data(
+        dataset=asked.dataset,
+        root=settings.data if asked.root is None else Path(asked.root),
+        train=asked.train,
+        judged_on=asked.judged_on,
+        train_count=asked.train_count,
+        judged_count=asked.judged_count,
+        rules=asked.rules,
+    )
+
+
+def _probes(job: Job, objectives: tuple[Metric, ...], limits: tuple[Limit, ...]) -> tuple[str, ...]:
+    """Those that are asked for, and those that objectives and limits cannot do without."""
+    used = [*objectives, *(metric(limit.metric) for limit in limits)]
+    needed = [m.path[1] for m in used if m.path[0] == "latency"]
+    return tuple(dict.fromkeys([*job.probes, *needed]))
+
+
+def _share_gone(
+    m: Metric, measurement: Mapping[str, Any], teacher: Mapping[str, Any]
+) -> float | None:
+    now, before = value(measurement, m), value(teacher, m)
+    return None if now is None or not before else 1 - now / before
