@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 
 from search_spaces import Architecture, Geometry, ParetrackError, TrackerNetwork, load
-from workers import boxes_file, datasets, metrics
+from workers import _kept_pairs, boxes_file, datasets, metrics
 from workers._files import write_text
 from workers._story import Happening, InfeasibleError, Story, Watch
 from workers.accuracy import RULES, rules_named
@@ -25,9 +25,9 @@ from workers.candidate import Candidate, Data, Measurement, read_measurement
 from workers.checkpoints import load_tracker, save_tracker, weights_sha256
 from workers.cost import cost_of
 from workers.documents import document
-from workers.judge import judge, pair_accuracy, validation_pairs
+from workers.judge import judge, pair_accuracy
 from workers.latency import PROBES
-from workers.pairs import Augmentation, PairSource
+from workers.pairs import Augmentation
 from workers.predictor import TorchPredictor, frame_by_frame, network_input
 from workers.pruning import METHODS, Origins, cut_with_origins
 from workers.pruning.refit import refit
@@ -139,7 +139,7 @@ def _begun(case: _Case) -> TrackerNetwork:
 def _judge_pairs(case: _Case, network: TrackerNetwork, until: int | None) -> None:
     """One-step IoU and loss with inherited weights, and after the recovery or a part of it."""
     story, geometry, device = case.story, case.geometry, case.device
-    pairs = validation_pairs(case.judged, geometry)
+    pairs = _kept_pairs.to_judge_on(_kept_pairs.shown(case.judged), geometry)
     if story.measurement.inherited is None:
         with story.step("inherited accuracy"):
             story.add(inherited=pair_accuracy(network, geometry, pairs, device=device))
@@ -229,7 +229,9 @@ def _refit(case: _Case, network: TrackerNetwork, origins: Origins) -> None:
             f"{error} (the refit looks at the split {data.train!r}; refit 0 does without)"
         ) from error
     jitter = candidate.recipe.augmentation if candidate.recipe else Augmentation()
-    pairs = PairSource(looked_at, case.geometry, jitter, candidate.seed).batch(0, candidate.refit)
+    pairs = _kept_pairs.to_refit_on(
+        _kept_pairs.shown(looked_at), case.geometry, jitter, candidate.seed, candidate.refit
+    )
     refit(
         network.to(case.device),
         case.teacher.to(case.device),

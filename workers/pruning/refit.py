@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from search_spaces import ArchitectureError, ParetrackError, TrackerNetwork
 from workers.pruning._origins import Origin, Origins
+from workers.pruning._remembered import Remembered
 
 Fitted = nn.Conv2d | nn.Linear | nn.BatchNorm2d
 Progress = Callable[[int, int], None]  # layers done, of all
@@ -25,7 +26,8 @@ Batches = list[tuple[Tensor, Tensor]]  # template crops, search crops
 RIDGE = 1e-3  # pull towards the inherited weights, in units of the inputs' mean variance
 POSITIONS = 40_000  # that a layer is fitted on; over that they are thinned out
 PAIRS_AT_ONCE = 16
-HELD = 1_000_000_000  # bytes of the teacher's answers that are held at once
+HELD = 1_000_000_000  # bytes of the teacher's answers that are held at once, and as many of the
+# cut network's own: see _remembered.py
 
 
 class RefitError(ParetrackError):
@@ -45,7 +47,8 @@ def refit(
     """Fit ``network`` in place to ``teacher`` on these crops, as networks take them.
 
     ``kept`` says what each layer was (``cut_with_origins``). Both networks lie on one device. The
-    cut network is run up to every layer once, the teacher a few times.
+    cut network is run up to every layer once, and remembers what it has computed; the teacher is
+    run a few times.
     """
     device = next(network.parameters()).device
     batches = [
@@ -57,14 +60,18 @@ def refit(
     ]
     with torch.no_grad(), _as_judged(network), _as_judged(teacher):
         visits = _visits(network, kept, batches)
+        remembered = Remembered(network, {v.name for v in visits}, len(batches), HELD)
         done = 0
-        for section in _sections(visits, len(templates)):
-            answers = _answers(teacher, section, batches)
-            for visit in section:
-                _fit(network, visit, answers.pop(visit.name), batches, ridge)
-                done += 1
-                if report:
-                    report(done, len(visits))
+        with remembered.asked_first():
+            for section in _sections(visits, len(templates)):
+                answers = _answers(teacher, section, batches)
+                for visit in section:
+                    said = answers.pop(visit.name)
+                    _fit(network, visit, said, batches, ridge, remembered.begin)
+                    remembered.finished(visit.name)
+                    done += 1
+                    if report:
+                        report(done, len(visits))
 
 
 @contextmanager
@@ -149,9 +156,15 @@ def _answers(
 
 
 def _fit(
-    network: TrackerNetwork, visit: _Visit, answers: list[Tensor], batches: Batches, ridge: float
+    network: TrackerNetwork,
+    visit: _Visit,
+    answers: list[Tensor],
+    batches: Batches,
+    ridge: float,
+    begin: Callable[[int], None],
 ) -> None:
     layer = cast(Fitted, network.get_submodule(visit.name))
+    is_norm = isinstance(layer, nn.BatchNorm2d)
     following = iter(answers)
     sums: list[_Sums] = []
 
@@ -164,9 +177,9 @@ def _fit(
             )
         if not sums:
             sums.append(_Sums(x.shape[1], y.shape[1], x.device))
-        sums[0].add(x, y)
+        sums[0].add(x, y, means_only=is_norm)
 
-    _watch(network, {visit.name: visit.times}, batches, see)
+    _watch(network, {visit.name: visit.times}, batches, see, begin)
     if isinstance(layer, nn.BatchNorm2d):
         assert layer.running_mean is not None
         layer.running_mean += ((sums[0].heard - sums[0].wanted) / sums[0].count).float()
@@ -185,11 +198,13 @@ class _Sums:
         self.heard, self.wanted = zeros(heard), zeros(wanted)
         self.squares, self.products = zeros(heard, heard), zeros(wanted, heard)
 
-    def add(self, heard: Tensor, wanted: Tensor) -> None:
+    def add(self, heard: Tensor, wanted: Tensor, *, means_only: bool) -> None:
         x, y = heard.double(), wanted.double()
         self.count += len(x)
         self.heard += x.sum(0)
         self.wanted += y.sum(0)
+        if means_only:
+            return
         self.squares += x.T @ x
         self.products += y.T @ x
 
@@ -238,8 +253,17 @@ class _SeenEnoughError(Exception):
 See = Callable[[str, Tensor, Tensor], None]  # a layer's name, what it hears, what it says
 
 
-def _watch(network: TrackerNetwork, times: Mapping[str, int], batches: Batches, see: See) -> None:
-    """Run the network and see these layers, each so many ``times`` a pass (all 0: to the end)."""
+def _watch(
+    network: TrackerNetwork,
+    times: Mapping[str, int],
+    batches: Batches,
+    see: See,
+    begin: Callable[[int], None] | None = None,
+) -> None:
+    """Run the network and see these layers, each so many ``times`` a pass (all 0: to the end).
+
+    ``begin`` hears the number of each batch before it is run.
+    """
     left = 0
 
     def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
@@ -254,7 +278,9 @@ def _watch(network: TrackerNetwork, times: Mapping[str, int], batches: Batches, 
 
     hooks = [network.get_submodule(name).register_forward_hook(hook(name)) for name in times]
     try:
-        for templates, searches in batches:
+        for number, (templates, searches) in enumerate(batches):
+            if begin:
+                begin(number)
             left = sum(times.values())
             with suppress(_SeenEnoughError):
                 network(templates, searches)
