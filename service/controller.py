@@ -12,7 +12,10 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine
 
+from service import _optuna_tables as tables
 from service import leases
+from service._studies import known_study, read_attrs
+from service.database import reading
 from service.events import Outcome, Watch
 from service.job import Job, JobError
 from service.plan import Plan, plan
@@ -46,13 +49,15 @@ def run_job(
     watch: Watch = lambda event: None,
     hear: "Callable[[Report], None]" = lambda report: None,
     stop: Callable[[], bool] = lambda: False,
+    lease_seconds: float = LEASE_SECONDS,
 ) -> Finished:
     """Run a job to its end, or go on with one of this name; nobody else may at the same time."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it reports studies that are none
     ready = plan(job, settings)
+    earlier = _earlier(engine, job)
     holder = f"process {os.getpid()} on {platform.node()}"
-    lease = leases.acquire(engine, f"job {job.name}", holder, LEASE_SECONDS)
-    with _kept(engine, lease) as lost:
+    lease = leases.acquire(engine, f"job {job.name}", holder, lease_seconds)
+    with _kept(engine, lease, lease_seconds) as lost:
         record = Record.open(
             engine,
             job.name,
@@ -70,7 +75,7 @@ def run_job(
             reach,
             record,
             pool,
-            earlier=_earlier(engine, job),
+            earlier=earlier,
             watch=watch,
             stop=lambda: stop() or lost.is_set(),
         )
@@ -78,14 +83,14 @@ def run_job(
 
 
 @contextmanager
-def _kept(engine: Engine, lease: leases.Lease) -> Iterator[threading.Event]:
+def _kept(engine: Engine, lease: leases.Lease, seconds: float) -> Iterator[threading.Event]:
     """Renews the lease while the block runs; the event says that another has taken it."""
     ended, lost = threading.Event(), threading.Event()
 
     def renew() -> None:
-        while not ended.wait(LEASE_SECONDS / 3):
+        while not ended.wait(seconds / 3):
             try:
-                leases.renew(engine, lease, LEASE_SECONDS)
+                leases.renew(engine, lease, seconds)
             except leases.LeaseLost:
                 lost.set()
                 return
@@ -135,5 +140,17 @@ def optuna_json(value: Any) -> Any:
 
 def _earlier(engine: Engine, job: Job) -> list[FrozenTrial]:
     """The complete trials of the jobs to start warm from."""
-    found = [trial for name in job.warm_start for trial in read_trials(engine, name)]
-    return [trial for trial in found if trial.state == TrialState.COMPLETE]
+    found: list[FrozenTrial] = []
+    for name in job.warm_start:
+        trials = read_trials(engine, name)
+        with reading(engine) as connection:
+            study = known_study(engine, connection, name)
+            attrs = read_attrs(connection, tables.STUDY_USER_ATTRS, study)
+        theirs = (attrs["job"]["accuracy"], *attrs["job"]["costs"]) if "job" in attrs else ()
+        if theirs != job.metrics:
+            raise JobError(
+                f"warm_start: job {name!r} compares {', '.join(theirs) or 'nothing yet'}, this one "
+                f"{', '.join(job.metrics)}; learn from jobs with the same accuracy and costs"
+            )
+        found += [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    return found

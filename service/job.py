@@ -65,7 +65,8 @@ class Job:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _demand(bool(self.name.strip()), "name", "a text that is not empty", self.name)
+        plain = self.name.strip() not in ("", ".", "..") and not set(self.name) & set("/\\\0")
+        _demand(plain, "name", "a text that can name a folder", self.name)
         _demand(bool(self.costs), "costs", "at least one cost", list(self.costs))
         _demand(self.steps >= 0, "steps", "0 or more", self.steps)
         rising = all(a < b for a, b in zip(self.rungs, self.rungs[1:], strict=False))

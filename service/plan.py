@@ -3,7 +3,7 @@
 What a search needs to know of its job is asked here, so that the search itself only decides.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from search_spaces import (
     Space,
     default_space,
     largest,
+    sample,
     size,
     smallest,
     space_from_json,
@@ -127,6 +128,17 @@ class Plan:
         """The objectives as points whose every coordinate is better when it is smaller."""
         return tuple(-v if metric(n).better == "higher" else v for n, v in values.items())
 
+    def point(self, values: Sequence[float]) -> tuple[float, ...]:
+        """The same of the values that a trial has in the record."""
+        named = zip(self.objectives, values, strict=True)
+        return self.minimised({m.name: v for m, v in named})
+
+    def guessed(self, error: float | None, measurement: Mapping[str, Any]) -> list[float | None]:
+        """The objectives of a trial whose accuracy is only guessed, as something to minimise."""
+        higher = self.objectives[0].better == "higher"
+        accuracy = -error if error is not None and higher else error
+        return [accuracy, *list(self.values(measurement, at_rung=True).values())[1:]]
+
     def constraints(self, measurement: Mapping[str, Any]) -> dict[str, float]:
         """How far each hard limit is broken, where it was measured; 0 or less: it holds."""
         figures = {str(x): value(measurement, metric(x.metric)) for x in self.limits if x.hard}
@@ -210,7 +222,8 @@ def plan(job: Job, settings: Settings, folder: str | None = None) -> Plan:
         folder=folder or str(settings.home / "jobs" / job.name),
     )
     check_names(made.candidate(largest(made.space)))
-    made.view(0), made.stopping()  # unknown names and spaces too large for a sampler
+    made.stopping()  # unknown names, spaces too large for a sampler, parameters outside of them
+    made.view(0).enqueue(job.first, lambda trial: sample(made.space, trial))
     return made
 
 

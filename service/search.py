@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search_spaces import ParetrackError, Sampled, sample
+from search_spaces import ParetrackError, Sampled, sample, size
 from service.early_stopping import Decision, RungResult
 from service.events import Event, Outcome, Watch
 from service.front import Front
 from service.plan import Plan
 from service.reach import Reach
 from service.samplers import Asked, estimate
-from service.trials import Record
+from service.trials import ReachedRung, Record
 
 if TYPE_CHECKING:
     from workers.pool import Pool, Report
 
 FAILURES_IN_A_ROW = 10  # so many, and it is not the candidates
+REPETITIONS = 1000  # of what was tried, and there is nothing else to try
+WENT_ON = "went_on"  # the verdict at a rung that a trial is on its way to
 
 # What Optuna calls our states. Its COMPLETE are those with all objectives: the front is of them.
 _OPTUNA = {
@@ -99,6 +101,7 @@ class _Search:
         self.asked = 0
         self.failures = 0
         self.exhausted = False
+        self.digests = {str(trial.user_attrs["digest"]) for trial in self.stored}
 
     # --- beginning, and beginning again -------------------------------------------------------
 
@@ -106,53 +109,50 @@ class _Search:
         """Everything that earlier controllers of this job wrote down; what ran, runs again."""
         self.asked = len(self.stored)
         self.view.enqueue(self.plan.job.first, self.sampled)
-        known = {trial.number: trial for trial in self.stored}
-        reached: dict[int, tuple[int, Mapping[str, Any]]] = {}
-        stopped: dict[int, str] = {}
-        for at in self.record.rungs():
-            reached[at.number] = (at.rung, at.measurement or {})
-            for decision in self._report(at.number, at.rung, at.values):
-                if decision.action == "stop":
-                    stopped[decision.number] = decision.note
+        reached: dict[int, ReachedRung] = {}
+        training: dict[int, int] = {}  # those that went on, and the rung that they are trained for
+        rungs = self.record.rungs()
+        for at in (at for at in rungs if at.verdict != WENT_ON):
+            reached[at.number] = at
+            self._report(at.number, at.rung, at.values)
+        for at in (at for at in rungs if at.verdict == WENT_ON):
+            training[at.number] = at.rung
+            self.stopping.went_on(at.number, at.rung - 1)
         self.finals = {
-            t.number: self.plan.minimised(self._named(t))[0]
+            t.number: self.plan.point(t.values)[0]
             for t in self.stored
             if t.state == TrialState.COMPLETE
         }
         for trial in self.stored:
             if trial.state.is_finished():
-                self._recall(trial, reached)
+                self._recall(trial, reached.get(trial.number))
         for trial in self.stored:
             if not trial.state.is_finished():
-                self._resume(trial, reached.get(trial.number))
-        for number, note in stopped.items():
-            if not known[number].state.is_finished():
-                self._stopped(self.waiting.pop(number), note)
+                self._resume(trial, reached.get(trial.number), training.get(trial.number, 0))
 
-    def _recall(self, trial: FrozenTrial, reached: Mapping[int, tuple[int, Any]]) -> None:
+    def _recall(self, trial: FrozenTrial, at: ReachedRung | None) -> None:
         state = str(trial.user_attrs["state"])
         self.states[state] = self.states.get(state, 0) + 1
         guess = None
-        if trial.number in reached and trial.state != TrialState.COMPLETE:
-            rung, measurement = reached[trial.number]
-            guess = self._guess(trial.number, rung, measurement)
+        if at is not None and trial.state == TrialState.PRUNED:
+            guess = self._guess(trial.number, at.rung, at.measurement or {})
         self.view.add(trial, guess)
         if trial.state == TrialState.COMPLETE and not _broken(trial.constraints):
-            self.front.add(trial.number, self.plan.minimised(self._named(trial)))
+            self.front.add(trial.number, self.plan.point(trial.values))
 
-    def _resume(self, trial: FrozenTrial, reached: tuple[int, Mapping[str, Any]] | None) -> None:
-        tried = Tried(
-            trial.number, self.view.running(trial, self.sampled), trial.user_attrs["digest"]
-        )
-        if reached is None:
-            self._submit(tried)
-        else:
-            tried.rung, tried.measurement = reached
-            self.waiting[trial.number] = tried
-            self._tell_guess(tried)
-
-    def _named(self, trial: FrozenTrial) -> dict[str, float]:
-        return {m.name: v for m, v in zip(self.plan.objectives, trial.values, strict=True)}
+    def _resume(self, trial: FrozenTrial, at: ReachedRung | None, training: int) -> None:
+        asked = self.view.running(trial, self.sampled)
+        tried = Tried(trial.number, asked, trial.user_attrs["digest"], training)
+        if at is not None:
+            tried.measurement = at.measurement or {}
+            self._tell_guess(tried, at.rung)
+        if at is None or training > at.rung:
+            self._begin(tried)
+            return
+        tried.rung = at.rung
+        self.waiting[trial.number] = tried
+        if at.verdict == "stop":  # decided, and then not written down
+            self._stopped(self.waiting.pop(trial.number), at.note)
 
     def sampled(self, trial: Any) -> Sampled:
         return sample(self.plan.space, trial)
@@ -187,6 +187,10 @@ class _Search:
     def _next(self) -> Decision | None:
         """Who may go on; at the end the best that waits, if nobody got to the end."""
         decision = self.stopping.next()
+        while decision is not None and decision.number not in self.waiting:
+            # It ended in an earlier run of this job, when there was no budget to go on.
+            self.stopping.went_on(decision.number, decision.rung)
+            decision = self.stopping.next()
         if decision is not None or self.flying or not (self.exhausted or self._spent()):
             return decision
         if self.states.get("COMPLETE") or not self.waiting:
@@ -205,17 +209,34 @@ class _Search:
         return bool(feasible >= budget.trials or self.asked >= budget.most_asked)
 
     def _ask(self) -> None:
-        asked = self.view.ask(self.sampled)
+        asked, digest = self._proposed()
         if asked is None:
             self.exhausted = True
             return
-        digest = self.plan.digest(self.plan.candidate(asked.value))
         attrs = {"digest": digest}
         number = self.record.begin(asked.params, asked.distributions, attrs, asked.system_attrs)
         self.asked += 1
-        tried = Tried(number, asked, digest)
+        self.digests.add(digest)
         self.watch(Event("asked", number))
-        known = self.record.remembered(digest)
+        self._begin(Tried(number, asked, digest))
+
+    def _proposed(self) -> tuple[Asked[Sampled] | None, str]:
+        """What no trial of this job is; other parameters may mean the same architecture."""
+        for _ in range(REPETITIONS):
+            if len(self.digests) >= size(self.plan.space):
+                break
+            asked = self.view.ask(self.sampled)
+            if asked is None:
+                break
+            digest = self.plan.digest(self.plan.candidate(asked.value))
+            if digest not in self.digests:
+                return asked, digest
+            self.view.tell(asked, None, {})
+        return None, ""
+
+    def _begin(self, tried: Tried) -> None:
+        """Train it, unless it is known how that ends."""
+        known = self.record.remembered(tried.digest)
         if known is not None and self._still_true(known):
             self._completed(tried, known, "measured before")
         else:
@@ -229,8 +250,10 @@ class _Search:
     def _go_on(self, decision: Decision) -> None:
         tried = self.waiting.pop(decision.number)
         self.stopping.went_on(decision.number, decision.rung)
-        self.watch(Event("rung", tried.number, "go_on", decision.note))
         tried.rung += 1
+        steps = tried.measurement["steps"]
+        self.record.rung(tried.number, tried.rung, steps, {}, WENT_ON, decision.note)
+        self.watch(Event("rung", tried.number, "go_on", decision.note))
         self._submit(tried)
 
     def _submit(self, tried: Tried) -> None:
@@ -280,14 +303,14 @@ class _Search:
         steps = measurement["steps"]
         self.record.rung(tried.number, tried.rung, steps, values, verdict, note, measurement)
         self.watch(Event("rung", tried.number, verdict, note, values))
-        self._tell_guess(tried)
+        self._tell_guess(tried, tried.rung)
         for decision in decisions:
             if decision.action == "stop":
                 self._stopped(self.waiting.pop(decision.number), decision.note)
 
-    def _tell_guess(self, tried: Tried) -> None:
+    def _tell_guess(self, tried: Tried, rung: int) -> None:
         """The sampler learns from those that wait as well."""
-        guess = self._guess(tried.number, tried.rung, tried.measurement)
+        guess = self._guess(tried.number, rung, tried.measurement)
         constraints = self.plan.constraints(tried.measurement)
         self.view.tell(tried.asked, guess, constraints, final=False)
 
@@ -301,10 +324,7 @@ class _Search:
         here = self.at_rungs[rung]
         pairs = [(here[n], final) for n, final in self.finals.items() if n in here]
         final = estimate(here[number], pairs)
-        costs = list(self.plan.values(measurement, at_rung=True).values())[1:]
-        if final is not None and self.plan.objectives[0].better == "higher":
-            final = -final
-        return [final, *costs]
+        return self.plan.guessed(final, measurement)
 
     def _completed(self, tried: Tried, measurement: Mapping[str, Any], reason: str = "") -> None:
         tried.measurement = measurement
@@ -339,15 +359,12 @@ class _Search:
         """One commit to the record, then the sampler's view and whoever watches hear of it."""
         known = tried.measurement
         constraints = self.plan.constraints(known) if known else {}
-        attrs = {
-            "state": state,
-            "reason": reason,
-            "flag": flag,
-            "seconds": known.get("seconds", {}),
-        }
+        attrs: dict[str, Any] = {"state": state, "reason": reason, "flag": flag}
+        attrs |= {name: known.get(name) for name in ("seconds", "tracker") if name in known}
         figures = self.plan.figures(known) if known else {}
         ordered = None if values is None else list(values.values())
-        self.record.finish(tried.number, _OPTUNA[state], ordered, constraints, {**attrs, **figures})
+        attrs |= figures
+        self.record.finish(tried.number, _OPTUNA[state], ordered, constraints, attrs)
         self.states[state] = self.states.get(state, 0) + 1
         told: list[float | None] | None = None if ordered is None else list(ordered)
         if state == "STOPPED":
@@ -361,9 +378,10 @@ class _Search:
 
     def conclude(self, reason: str) -> Outcome:
         """Those that wait are stopped, each with its reason; the front is what is left."""
-        for decision in self.stopping.rest():
-            if decision.number in self.waiting:
-                self._stopped(self.waiting.pop(decision.number), decision.note)
+        notes = {decision.number: decision.note for decision in self.stopping.rest()}
+        for number in sorted(self.waiting):
+            note = notes.get(number, "the job ended while it waited")
+            self._stopped(self.waiting.pop(number), note)
         self.record.set_study_attrs({"ended": reason, "hypervolume": self.front.hypervolume})
         return Outcome(
             reason=reason,

@@ -108,7 +108,7 @@ def search(
     terminal.say(f"{outcome.reason}: {outcome.asked} asked ({said}) in {outcome.seconds:.0f} s")
     terminal.say(f"the picture: {picture}")
     if outcome.front:
-        folder = picture.parent / "trials" / str(outcome.front[0])
+        folder = finished.trials[outcome.front[0]].user_attrs["tracker"]
         terminal.say(f"next: paretrack export ./bundle --tracker {folder}")
 
 
@@ -252,7 +252,7 @@ def as_document(finished: "Finished") -> dict[str, Any]:
         "trials": [
             {
                 "number": trial.number,
-                "parameters": trial.params,
+                "params": trial.params,  # "parameters" is their count
                 "values": trial.values if trial.state.name == "COMPLETE" else None,
                 "constraints": trial.constraints,
                 **trial.user_attrs,
