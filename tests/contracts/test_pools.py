@@ -45,10 +45,9 @@ def open_pool(
         yield lambda work: InProcessPool(slots=2, work=work)
         return
     home = tmp_path_factory.mktemp("home")
-    with closing(RayPool(home, local=LocalRay(cpus=2, object_store_mb=100), work=work)) as first:
-        pools: list[Pool] = [first]
-        # It starts a Ray, the others join it: starting takes seconds.
-        yield lambda work: pools.pop() if pools else RayPool(home, address=first.address, work=work)
+    # One starts a Ray, the others join it: starting takes seconds.
+    with closing(RayPool(home, local=LocalRay(cpus=2, object_store_mb=100))) as host:
+        yield lambda work: RayPool(home, address=host.address, work=work)
 
 
 @pytest.fixture(scope="module")

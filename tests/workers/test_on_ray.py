@@ -260,6 +260,11 @@ def test_a_candidate_that_no_machine_holds_is_refused_at_once(tmp_path: Path) ->
         RayPool(tmp_path, local=SMALL, needs=Needs(cpus=3))
 
 
+def test_a_cluster_that_is_not_there_is_no_pool(tmp_path: Path) -> None:
+    with pytest.raises(PoolBroken, match=r"127\.0\.0\.1:1: .*nobody listens there"):
+        RayPool(tmp_path, address="127.0.0.1:1")
+
+
 def test_what_cannot_be_asked_of_ray_is_said_before_it_starts(tmp_path: Path) -> None:
     with pytest.raises(ParetrackError, match="HOST:PORT"):
         RayPool(tmp_path, address="ray://somewhere:10001")

@@ -187,13 +187,15 @@ class RayPool:
         return time.monotonic() - self._beaten > self._silence
 
     def _lose(self, reason: str) -> None:
-        if self._broken is None and not self._closed:
+        if self._broken is None:
             self._broken = reason
             self._driver.kill()
 
     def _take(self, message: FromDriver | None) -> None:
         """Called from the thread that reads."""
         with self._changed:
+            if self._closed:
+                return
             match message:
                 case Ready(address):
                     self.address = address
@@ -202,7 +204,7 @@ class RayPool:
                     self._beaten = time.monotonic()
                 case Broken(reason):
                     self._lose(reason)
-                case None if not self._closed:
+                case None:
                     self._lose(f"its driver process ended: {self._driver.last_words()}")
                 case Heard(ticket, happening):
                     self._reports.append(Progress(ticket, pickle.loads(happening)))

@@ -93,8 +93,8 @@ def _join(address: str, quiet: dict[str, Any]) -> None:
     except ConnectionError as error:
         token = os.environ.get("RAY_AUTH_TOKEN_PATH")
         raise ConnectionError(
-            f"{error}. Does a node of it run on this machine, and does every node have the token "
-            f"that is in {token} here? (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN_PATH=...)"
+            f"{str(error).rstrip('.')}. Does a node of it run on this machine, and does every node "
+            f"have the token of {token}? (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN_PATH=...)"
         ) from error
 
 
@@ -218,8 +218,15 @@ class _Driver:
         flight.cancelled = True
         assert flight.task is not None
         asyncio.get_running_loop().call_later(CANCELLED_WITHIN, flight.task.cancel)
-        if flight.stream is not None:
-            ray.cancel(flight.stream, force=True)
+        self._insist(flight)
+
+    def _insist(self, flight: _Flight) -> None:
+        """Ray forgets a cancellation that reaches the worker before the task does."""
+        assert flight.task is not None
+        if not flight.task.done():
+            asyncio.get_running_loop().call_later(1.0, self._insist, flight)
+            if flight.stream is not None:
+                ray.cancel(flight.stream, force=True)
 
     async def _fly(self, flight: _Flight) -> None:
         try:
