@@ -97,7 +97,10 @@ def search(
     }  # fmt: skip
     wanted = _job(asked)
     _generate(wanted, settings, terminal)
-    with _pool(hands, parallel, threads, settings) as pool, terminal.bar(wanted.name) as bar:
+    with (
+        _pool(hands, parallel, threads, settings, terminal) as pool,
+        terminal.bar(wanted.name) as bar,
+    ):
         finished = _run(wanted, settings, pool, watching(bar, wanted.budget.trials))
     picture = settings.home / "jobs" / wanted.name / "front.png"
     _draw(finished, picture)
@@ -138,14 +141,20 @@ def _generate(job: "Job", settings: Settings, terminal: Terminal) -> None:
 
 
 @contextmanager
-def _pool(hands: Hands, parallel: int, threads: int, settings: Settings) -> Iterator["Pool"]:
+def _pool(
+    hands: Hands, parallel: int, threads: int, settings: Settings, terminal: Terminal
+) -> Iterator["Pool"]:
     from workers.machine import use_threads
 
     pool: Pool
     if hands == "ray":
         from workers.on_ray import RayPool
+        from workers.reopening import ReopeningPool
 
-        pool = RayPool(home=settings.home, address=settings.ray_address)
+        pool = ReopeningPool(
+            lambda: RayPool(home=settings.home, address=settings.ray_address, threads=threads),
+            hear=terminal.say,
+        )
     else:
         from workers.in_process import InProcessPool
 
