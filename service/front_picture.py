@@ -51,6 +51,10 @@ def draw_front(
         [whole[cost.name] / scale], [whole[accuracy.name]], marker="*", s=130, color="black",
         label="teacher",
     )  # fmt: skip
+    # The marks on the axis do not widen it by themselves.
+    costs = [whole[cost.name] / scale, *(x / scale for each in groups.values() for x, _ in each)]
+    margin = 0.03 * (max(costs) - min(costs)) or 1.0
+    axes.set_xlim(min(costs) - margin, max(costs) + margin)
     _draw_limits(plan, axes, scale)
     axes.set_xlabel(f"{cost.label} [{unit}]")
     axes.set_ylabel(accuracy.label)

@@ -133,9 +133,8 @@ def until_answered(pool: Pool, *tickets: str, within: float = 90.0) -> list[Repo
 
 
 def answer(pool: Pool, ticket: str) -> Done | Lost:
-    last = until_answered(pool, ticket)[-1]
-    assert not isinstance(last, Progress)
-    return last
+    heard = until_answered(pool, ticket)  # the progress of others may come after the answer
+    return next(report for report in heard if not isinstance(report, Progress))
 
 
 def until_begun(folder: Path, times: int = 1) -> int:
