@@ -5,7 +5,7 @@ import platform
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -23,6 +23,7 @@ from service.reach import Reach, measured_reach
 from service.search import search
 from service.settings import Settings
 from service.trials import Record, read_trials
+from workers.documents import plain
 
 if TYPE_CHECKING:
     from workers.pool import Pool, Report
@@ -69,7 +70,7 @@ def run_job(
         _check_same(job, record)
         reach = measured_reach(ready, pool, _known_teacher(ready, record), hear)
         record.remember(ready.digest(ready.the_teacher()), 0, True, reach.teacher)
-        record.set_study_attrs({"job": asdict(job), "teacher": ready.figures(reach.teacher)})
+        record.set_study_attrs({"job": plain(job), "teacher": ready.figures(reach.teacher)})
         outcome = search(
             ready,
             reach,
@@ -120,22 +121,13 @@ def _check_same(job: Job, record: Record) -> None:
     stored = record.study_attrs().get("job")
     if stored is None:
         return
-    mine = optuna_json(asdict(job))
+    mine = plain(job)  # as it comes back: tuples are lists
     for name, value in mine.items():
         if name not in _MAY_CHANGE and stored.get(name) != value:
             raise JobError(
                 f"job {job.name!r} exists with {name} {stored.get(name)!r}, not {value!r}: "
                 "give another name, or the same words to go on with it"
             )
-
-
-def optuna_json(value: Any) -> Any:
-    """A value as it comes back from a study's attributes: tuples are lists."""
-    if isinstance(value, dict):
-        return {name: optuna_json(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [optuna_json(item) for item in value]
-    return value
 
 
 def _earlier(engine: Engine, job: Job) -> list[FrozenTrial]:

@@ -217,7 +217,7 @@ def plan(job: Job, settings: Settings, folder: str | None = None) -> Plan:
         rung_accuracy=metric(job.rung_accuracy),
         limits=limits,
         recipe=_recipe(job, teacher),
-        data=_data(job, settings),
+        data=data_of(job, settings),
         probes=_probes(job, objectives, limits),
         folder=folder or str(settings.home / "jobs" / job.name),
     )
@@ -257,7 +257,8 @@ def _recipe(job: Job, teacher: Path) -> "Recipe | None":
     return replace(recipe_from_json(dict(job.recipe)), steps=job.steps)
 
 
-def _data(job: Job, settings: Settings) -> "Data":
+def data_of(job: Job, settings: Settings) -> "Data":
+    """Where a job's sequences lie."""
     from workers.candidate import Data
     from workers.datasets import dataset
 

@@ -1,11 +1,11 @@
 """How a network is trained and how a candidate is recovered, unless somebody says otherwise."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search_spaces._errors import ParetrackError
+from service.json_file import read_object
 
 if TYPE_CHECKING:
     from workers.training import Recipe
@@ -24,11 +24,7 @@ def chosen_recipe(path: Path | None, **given: Any) -> "Recipe":
         if "steps" not in changes:
             raise ParetrackError("say how long to train: --steps N, or --recipe FILE")
         return Recipe(**changes)
-    try:
-        stored = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ParetrackError(f"{path} is not a recipe: {error}") from error
-    return replace(recipe_from_json(stored), **changes)
+    return replace(recipe_from_json(read_object(path, "a recipe")), **changes)
 
 
 def recovery_recipe(

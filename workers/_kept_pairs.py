@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from search_spaces import Geometry
-from workers.datasets import DatasetError, Frames, ImageFrames, Sequence
+from workers.datasets import DatasetError, Frames, ImageFrames, Sequence, annotated_sha256
 from workers.judge import validation_pairs
 from workers.pairs import Augmentation, Pairs, PairSource
 
@@ -31,14 +31,9 @@ def shown(sequences: list[Sequence]) -> Shown:
     A picture that is written over in place in the middle of a directory of pictures is not seen:
     that changes neither the directory nor its first file.
     """
-    digest = hashlib.sha256()
-    for sequence in sequences:
-        digest.update(
-            f"{sequence.name} {len(sequence.frames)} {_lying(sequence.frames)}\n".encode()
-        )
-        for rows in (sequence.boxes, sequence.present, sequence.cover):
-            digest.update(b"none" if rows is None else rows.tobytes())
-    return Shown(digest.hexdigest(), sequences)
+    lying = "\n".join(_lying(sequence.frames) for sequence in sequences)
+    checksum = hashlib.sha256(f"{annotated_sha256(sequences)}\n{lying}".encode())
+    return Shown(checksum.hexdigest(), sequences)
 
 
 @lru_cache(maxsize=KEPT)

@@ -11,6 +11,7 @@ from service.commands._options import Count, Device, Json, Root, Seed, Tracker, 
 from service.terminal import Bar, Terminal, table
 
 if TYPE_CHECKING:
+    from workers.candidate import Data
     from workers.datasets import Sequence
 
 app = typer.Typer(help="Data sets: generate, check, show, question.", no_args_is_help=True)
@@ -156,6 +157,17 @@ def _sequences(
         with terminal.bar("data") as bar:
             ready(place, {split: count}, bar)
     return dataset(name).load(place, split, count=count)
+
+
+def made_ready(data: "Data", learnt_from: bool, terminal: Terminal) -> None:
+    """Generate what is missing of synthetic data; others have to be there."""
+    if data.dataset != "synthetic":
+        return
+    needed = {data.judged_on: data.judged_count}
+    if learnt_from and data.train != data.judged_on:
+        needed[data.train] = data.train_count
+    with terminal.bar("data") as bar:
+        ready(data.root, needed, bar)
 
 
 def ready(root: Path, splits: Mapping[str, int | None], bar: Bar) -> None:

@@ -23,12 +23,12 @@ from service.commands._options import (
 )
 from service.commands._report import by_attribute, summary, watching
 from service.commands._request import Request, requested
-from service.commands.dataset import ready
+from service.commands.dataset import made_ready
 from service.settings import read_settings
 from service.terminal import Terminal
 
 if TYPE_CHECKING:
-    from workers.candidate import Candidate, Measurement
+    from workers.candidate import Measurement
 
 Keep = Annotated[float, typer.Option("--keep", help="Share of all channels to keep.")]
 Mmacs = Annotated[
@@ -119,23 +119,12 @@ def evaluate(
     candidate = requested(request)
     usable_device(device)
     use_threads(threads)
-    _generate(candidate, terminal)
+    learns = candidate.recipe is not None or candidate.refit > 0
+    made_ready(candidate.data, learns, terminal)
     goal = out or _new_folder()
     with alone_in(goal), terminal.bar("candidate") as bar:
         measurement = judge(candidate, goal, device=device, watch=watching(bar))
     _answer(terminal, measurement, goal)
-
-
-def _generate(candidate: "Candidate", terminal: Terminal) -> None:
-    """Make what a candidate needs of the synthetic data; other data have to be there."""
-    data = candidate.data
-    if data.dataset != "synthetic":
-        return
-    needed = {data.judged_on: data.judged_count}
-    if (candidate.recipe is not None or candidate.refit) and data.train != data.judged_on:
-        needed[data.train] = data.train_count
-    with terminal.bar("data") as bar:
-        ready(data.root, needed, bar)
 
 
 def _new_folder() -> Path:

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from service.database import embedded_url, open_database
 from service.trials import Record
 from tests.postgres import MISSING, Server, programs, running_postgres
+from tests.service.jobs import Bench, bench, make_teacher
 from tests.service.night import open_record
 
 
@@ -71,3 +72,15 @@ def optuna_storage(database_url: str) -> Iterator[optuna.storages.RDBStorage]:
 def record(engine: Engine) -> Record:
     """A job that has just begun."""
     return open_record(engine)
+
+
+@pytest.fixture(scope="session")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny tracker to start searches from; nobody writes in its folder."""
+    return make_teacher(tmp_path_factory.mktemp("service") / "teacher")
+
+
+@pytest.fixture
+def here(tmp_path: Path, teacher: Path) -> Bench:
+    """Where jobs of one test run."""
+    return bench(tmp_path, teacher)

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from service.job import JobError
 from service.leases import LeaseHeld
 from service.samplers import View
 from service.trials import read_trials
-from tests.service.jobs import Bench, bench, make_teacher, said
+from tests.service.jobs import Bench, said
 from tests.service.table_pool import Disk, TablePool
 from workers.pool import Report
 
@@ -40,16 +39,6 @@ here.run(
     watch=lambda event: print(event.kind, event.number, flush=True),
 )
 """
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_teacher(tmp_path_factory.mktemp("controller") / "teacher")
-
-
-@pytest.fixture
-def here(tmp_path: Path, teacher: Path) -> Bench:
-    return bench(tmp_path, teacher)
 
 
 @pytest.fixture

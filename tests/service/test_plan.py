@@ -1,23 +1,12 @@
 """A job is looked through before anything runs: one clear error for each thing that cannot be."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from search_spaces import ParetrackError, Sampled, largest
-from tests.service.jobs import Bench, bench, make_teacher
+from tests.service.jobs import Bench
 from tests.service.table_pool import judged
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_teacher(tmp_path_factory.mktemp("plan") / "teacher")
-
-
-@pytest.fixture
-def here(tmp_path: Path, teacher: Path) -> Bench:
-    return bench(tmp_path, teacher)
 
 
 @pytest.mark.parametrize(

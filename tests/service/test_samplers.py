@@ -13,8 +13,8 @@ from optuna.distributions import IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from service._points import OutsideSpaceError
+from service.job import Job
 from service.samplers import (
-    DEFAULT,
     GRID_AT_MOST,
     POPULATION,
     SAMPLERS,
@@ -359,7 +359,7 @@ def test_an_estimate_lies_on_the_line_of_those_that_finished() -> None:
 
 
 def test_the_default_is_on_offer() -> None:
-    assert DEFAULT in SAMPLERS
+    assert Job.sampler in SAMPLERS
 
 
 def test_mistakes_are_said() -> None:

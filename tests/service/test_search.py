@@ -17,19 +17,9 @@ from service.database import embedded_url, open_database
 from service.events import Event
 from service.search import FAILURES_IN_A_ROW, search
 from service.trials import Record, read_rungs, read_trials
-from tests.service.jobs import Bench, bench, brute_front, make_teacher, said
+from tests.service.jobs import Bench, brute_front, said
 from tests.service.table_pool import LATER, Disk, TablePool
 from workers.pool import Assignment, Done, Lost, Report
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_teacher(tmp_path_factory.mktemp("search") / "teacher")
-
-
-@pytest.fixture
-def here(tmp_path: Path, teacher: Path) -> Bench:
-    return bench(tmp_path, teacher)
 
 
 @pytest.fixture

@@ -14,22 +14,12 @@ from service.database import embedded_url, open_database
 from service.events import Event
 from service.job import Job
 from service.trials import Record, read_rungs, read_trials
-from tests.service.jobs import Bench, bench, brute_front, make_teacher
+from tests.service.jobs import Bench, brute_front
 from tests.service.table_pool import Disk, TablePool
 
 
 class Crash(Exception):  # noqa: N818 - the process is gone
     """Nobody catches it."""
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_teacher(tmp_path_factory.mktemp("restart") / "teacher")
-
-
-@pytest.fixture
-def here(tmp_path: Path, teacher: Path) -> Bench:
-    return bench(tmp_path, teacher)
 
 
 @pytest.fixture

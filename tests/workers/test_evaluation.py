@@ -40,9 +40,8 @@ def write_folder(root: Path, count: int, length: int) -> None:
         np.savetxt(folder / "groundtruth.txt", sequence.boxes, fmt="%d", delimiter=",")
 
 
-@pytest.fixture(scope="module")
-def candidate(tmp_path_factory: pytest.TempPathFactory) -> Candidate:
-    root = tmp_path_factory.mktemp("story")
+def tiny_candidate(root: Path) -> Candidate:
+    """Half of a tiny teacher, with data of its own below ``root``."""
     write_folder(root / "data", 3, 6)
     save_tracker(root / "teacher", TINY, fresh_network(TINY, seed=0))
     return Candidate(
@@ -53,6 +52,11 @@ def candidate(tmp_path_factory: pytest.TempPathFactory) -> Candidate:
         data=Data(dataset="folder", root=root / "data", train="all", judged_on="all"),
         probes=("eager",),
     )
+
+
+@pytest.fixture(scope="module")
+def candidate(tmp_path_factory: pytest.TempPathFactory) -> Candidate:
+    return tiny_candidate(tmp_path_factory.mktemp("story"))
 
 
 def test_the_whole_story_leaves_a_tracker_its_boxes_and_a_measurement(

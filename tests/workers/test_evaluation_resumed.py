@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from search_spaces import ParetrackError
-from tests.workers.test_evaluation import TINY, write_folder
-from workers.candidate import Candidate, Data, Measurement
-from workers.checkpoints import load_state, load_tracker, save_tracker, weights_sha256
+from tests.workers.test_evaluation import TINY, tiny_candidate
+from workers.candidate import Candidate, Measurement
+from workers.checkpoints import load_state, load_tracker, weights_sha256
 from workers.evaluation import Happening, evaluate
 from workers.pruning.widths import narrowed
-from workers.training import Recipe, fresh_network
+from workers.training import Recipe
 
 
 class KilledError(Exception):
@@ -23,17 +23,8 @@ class KilledError(Exception):
 
 @pytest.fixture(scope="module")
 def candidate(tmp_path_factory: pytest.TempPathFactory) -> Candidate:
-    root = tmp_path_factory.mktemp("resumed")
-    write_folder(root / "data", 3, 6)
-    save_tracker(root / "teacher", TINY, fresh_network(TINY, seed=0))
-    return Candidate(
-        teacher=root / "teacher",
-        architecture=narrowed(TINY, keep=0.5),
-        refit=8,
-        recipe=Recipe(steps=30, batch=2, ema=0.9),
-        data=Data(dataset="folder", root=root / "data", train="all", judged_on="all"),
-        probes=(),
-    )
+    tiny = tiny_candidate(tmp_path_factory.mktemp("resumed"))
+    return replace(tiny, recipe=Recipe(steps=30, batch=2, ema=0.9), probes=())
 
 
 @pytest.fixture(scope="module")

@@ -6,28 +6,19 @@ from pathlib import Path
 import pytest
 
 from search_spaces import ParetrackError
-from tests.workers.test_evaluation import TINY, write_folder
-from workers.candidate import Candidate, Data, digest, read_measurement
-from workers.checkpoints import load_tracker, save_tracker, weights_sha256
+from tests.workers.test_evaluation import TINY, tiny_candidate
+from workers.candidate import Candidate, digest, read_measurement
+from workers.checkpoints import load_tracker, weights_sha256
 from workers.evaluation import Happening, evaluate
 from workers.metrics import Limit
 from workers.pruning.widths import narrowed
-from workers.training import Recipe, fresh_network
+from workers.training import Recipe
 
 
 @pytest.fixture(scope="module")
 def candidate(tmp_path_factory: pytest.TempPathFactory) -> Candidate:
-    root = tmp_path_factory.mktemp("rungs")
-    write_folder(root / "data", 3, 6)
-    save_tracker(root / "teacher", TINY, fresh_network(TINY, seed=0))
-    return Candidate(
-        teacher=root / "teacher",
-        architecture=narrowed(TINY, keep=0.5),
-        refit=4,
-        recipe=Recipe(steps=6, batch=2, ema=0.9),
-        data=Data(dataset="folder", root=root / "data", train="all", judged_on="all"),
-        probes=("eager",),
-    )
+    tiny = tiny_candidate(tmp_path_factory.mktemp("rungs"))
+    return replace(tiny, refit=4, recipe=Recipe(steps=6, batch=2, ema=0.9))
 
 
 def weights_in(folder: Path) -> str:

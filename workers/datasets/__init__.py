@@ -13,6 +13,7 @@ from workers.datasets._sequence import (
     Image,
     Problem,
     Sequence,
+    annotated_sha256,
     demand_truth,
 )
 from workers.datasets._video import VideoFrames
@@ -28,6 +29,7 @@ __all__ = [
     "Problem",
     "Sequence",
     "VideoFrames",
+    "annotated_sha256",
     "dataset",
     "demand_truth",
     "first_pixel",

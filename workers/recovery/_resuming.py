@@ -11,7 +11,7 @@ from pathlib import Path
 from search_spaces import TrackerNetwork, architecture_to_json
 from workers.candidate import Measurement
 from workers.checkpoints import weights_sha256
-from workers.datasets import Sequence
+from workers.datasets import Sequence, annotated_sha256
 from workers.documents import document
 from workers.training import Recipe, Saving
 
@@ -35,7 +35,7 @@ def saving(
         "recovery": candidate.recovery,
         "recipe": asdict(recipe),
         "dataset": (candidate.data.dataset, measurement.dataset_version),
-        "sequences": _checksum(learnt_from),
+        "sequences": annotated_sha256(learnt_from),
         "environment": measurement.environment,
     }
     identity = hashlib.sha256(document(told).encode()).hexdigest()
@@ -53,13 +53,3 @@ def forget(out: Path) -> None:
 def _often(steps: int) -> int:
     """Some ten times, and with the reports, which come every ten steps: the curve has no seam."""
     return 1 if steps < 20 else min(200, max(10, steps // 100 * 10))
-
-
-def _checksum(sequences: list[Sequence]) -> str:
-    """Of which frames there are and what is annotated about them; pictures are not read."""
-    digest = hashlib.sha256()
-    for sequence in sequences:
-        digest.update(f"{sequence.name} {len(sequence.frames)}\n".encode())
-        for rows in (sequence.boxes, sequence.present, sequence.cover):
-            digest.update(b"none" if rows is None else rows.tobytes())
-    return digest.hexdigest()
