@@ -1,9 +1,10 @@
 """What every pool promises, whoever its workers are."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,7 @@ from workers.on_ray import LocalRay, RayPool
 from workers.pool import (
     Assignment,
     Done,
+    Hear,
     Lost,
     Pool,
     PoolBroken,
@@ -32,22 +34,37 @@ from workers.pool import (
     evaluate_assignment,
 )
 from workers.pruning.widths import narrowed
+from workers.sharing import Shares
 from workers.training import Recipe, fresh_network
 
 Open = Callable[[Work], Pool]
 
 
-@pytest.fixture(scope="module", params=["in_process", "on_ray"])
+@pytest.fixture(scope="module", params=["in_process", "on_ray", "sharing"])
 def open_pool(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Open]:
     if request.param == "in_process":
         yield lambda work: InProcessPool(slots=2, work=work)
         return
+    if request.param == "sharing":
+        with ExitStack() as opened:
+            yield lambda work: opened.enter_context(closing(shares(work))).of("job")
+        return
     home = tmp_path_factory.mktemp("home")
     # One starts a Ray, the others join it: starting takes seconds.
     with closing(RayPool(home, local=LocalRay(cpus=2, object_store_mb=100))) as host:
         yield lambda work: RayPool(home, address=host.address, work=work)
+
+
+def shares(work: Work) -> Shares:
+    """Over a pool whose work sees the tickets that the job has given."""
+
+    def own(given: Assignment, folder: Path, hear: Hear) -> dict[str, Any]:
+        *_, ticket = given.ticket.split("/")
+        return work(replace(given, ticket=ticket), folder, hear)
+
+    return Shares(InProcessPool(slots=2, work=own))
 
 
 @pytest.fixture(scope="module")
