@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP_ARGS ?=
+KILLS ?= 10
 
-.PHONY: setup demo test check format lock benchmarks clean
+.PHONY: setup demo test kills check format lock benchmarks clean
 
 setup: $(STAMP)
 
@@ -23,6 +24,10 @@ demo: setup
 
 test: setup
 	$(BIN)/pytest -q -n 2 -m "not benchmark"
+
+# Whatever a search needs, killed at random moments, KILLS times each; ends with a table.
+kills: setup
+	KILLS=$(KILLS) $(BIN)/pytest -q tests/kills
 
 benchmarks: setup
 	$(BIN)/pytest -q -s -m benchmark tests/benchmarks

@@ -11,6 +11,7 @@ from search_spaces._errors import ArchitectureError, ParetrackError
 from search_spaces._family import Architecture, Family, Units
 from search_spaces._geometry import Choice, Geometry, Normalisation
 from search_spaces._levers import Layers, Lever, Range, SpaceError
+from search_spaces._narrowing import narrowed
 from search_spaces._space import (
     Asks,
     Sampled,
@@ -51,6 +52,7 @@ __all__ = [
     "largest",
     "load",
     "names",
+    "narrowed",
     "sample",
     "size",
     "smallest",

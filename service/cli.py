@@ -22,6 +22,7 @@ from service.commands import (
     doctor,
     evaluate,
     export,
+    front,
     search,
     track,
     train,
@@ -38,6 +39,7 @@ app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("search")(search.search)
+app.command("front")(front.front)
 app.command("track")(track.track)
 app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)

@@ -1,5 +1,6 @@
 """The one process that works on a job: it takes the lease, measures the ends, runs the search."""
 
+import logging
 import os
 import platform
 import threading
@@ -15,9 +16,11 @@ from sqlalchemy import Engine
 from service import _optuna_tables as tables
 from service import leases
 from service._studies import known_study, read_attrs
-from service.database import reading
+from service.database import DatabaseError, reading
 from service.events import Outcome, Watch
 from service.job import Job, JobError
+from service.opening import opening
+from service.outages import Patience
 from service.plan import Plan, plan
 from service.reach import Reach, measured_reach
 from service.search import search
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
     from workers.pool import Pool, Report
 
 LEASE_SECONDS = 30.0  # after a controller died, so long until another may take its job over
+RENEWED_AGAIN = 1.0  # seconds until a renewal is tried again that the database did not answer
+
+_warn = logging.getLogger("paretrack").warning
 
 
 @dataclass(frozen=True)
@@ -51,14 +57,19 @@ def run_job(
     hear: "Callable[[Report], None]" = lambda report: None,
     stop: Callable[[], bool] = lambda: False,
     lease_seconds: float = LEASE_SECONDS,
+    say: Callable[[str], None] = _warn,
 ) -> Finished:
-    """Run a job to its end, or go on with one of this name; nobody else may at the same time."""
+    """Run a job to its end, or go on with one of this name; nobody else may at the same time.
+
+    ``say`` hears what an operator should know: the database is away, it is back.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it reports studies that are none
     ready = plan(job, settings)
-    earlier = _earlier(engine, job)
+    patience = Patience(say=say)
+    earlier = patience.outlast(lambda: _earlier(engine, job))
     holder = f"process {os.getpid()} on {platform.node()}"
-    lease = leases.acquire(engine, f"job {job.name}", holder, lease_seconds)
-    with _kept(engine, lease, lease_seconds) as lost:
+    lease = leases.acquire(engine, f"job {job.name}", holder, lease_seconds, patience)
+    with _kept(engine, lease, lease_seconds, say) as check:
         record = Record.open(
             engine,
             job.name,
@@ -66,55 +77,94 @@ def run_job(
             metric_names=[m.name for m in ready.objectives],
             attrs={},
             lease=lease,
+            patience=patience,
         )
         _check_same(job, record)
-        reach = measured_reach(ready, pool, _known_teacher(ready, record), hear)
+        known = record.remembered(ready.digest(ready.the_teacher()))
+        reach = measured_reach(ready, pool, known, hear)
         record.remember(ready.digest(ready.the_teacher()), 0, True, reach.teacher)
-        record.set_study_attrs({"job": plain(job), "teacher": ready.figures(reach.teacher)})
+        record.set_study_attrs(_about(ready, reach))
+
+        def stopped() -> bool:
+            check()
+            return stop()
+
         outcome = search(
             ready,
             reach,
             record,
             pool,
+            opening=_opening(ready, reach, record),
             earlier=earlier,
             watch=watch,
-            stop=lambda: stop() or lost.is_set(),
+            stop=stopped,
         )
         return Finished(ready, reach, outcome, record.trials())
 
 
 @contextmanager
-def _kept(engine: Engine, lease: leases.Lease, seconds: float) -> Iterator[threading.Event]:
-    """Renews the lease while the block runs; the event says that another has taken it."""
-    ended, lost = threading.Event(), threading.Event()
+def _kept(
+    engine: Engine, lease: leases.Lease, seconds: float, say: Callable[[str], None]
+) -> Iterator[Callable[[], None]]:
+    """Renews the lease while the block runs, whose check raises once another has taken it."""
+    ended, lost = threading.Event(), list[leases.LeaseLost]()
 
     def renew() -> None:
-        while not ended.wait(seconds / 3):
+        pause = seconds / 3
+        while not ended.wait(pause):
             try:
                 leases.renew(engine, lease, seconds)
-            except leases.LeaseLost:
-                lost.set()
+                pause = seconds / 3
+            except leases.LeaseLost as error:
+                lost.append(error)
                 return
+            except DatabaseError:  # who writes says so; nobody can take the lease meanwhile
+                pause = min(RENEWED_AGAIN, seconds / 3)
+
+    def check() -> None:
+        if lost:  # at once: what runs in the folders here runs in those of another
+            raise lost[0]
 
     thread = threading.Thread(target=renew, name="lease", daemon=True)
     thread.start()
     try:
-        yield lost
+        yield check
     finally:
         ended.set()
         thread.join()
-        if not lost.is_set():
-            leases.release(engine, lease)
+        if not lost:
+            _give_back(engine, lease, say)
 
 
-def _known_teacher(ready: Plan, record: Record) -> dict[str, Any] | None:
-    """The teacher's measurement from an earlier job, if it says all that this one asks for."""
-    found = record.remembered(ready.digest(ready.the_teacher()))
-    return found if found is not None and ready.complete(found) else None
+def _give_back(engine: Engine, lease: leases.Lease, say: Callable[[str], None]) -> None:
+    try:
+        leases.release(engine, lease)
+    except DatabaseError as error:  # nothing hangs on it, and there may be worse to be told
+        say(f"the lease on {lease.name!r} ends by itself: {error}")
+
+
+def _about(ready: Plan, reach: Reach) -> dict[str, Any]:
+    """What a reader of the study needs to know of the job."""
+    return {
+        "job": plain(ready.job),
+        "teacher": ready.figures(reach.teacher) | ready.interval(reach.teacher),
+        "teacher_sha256": ready.teacher_sha256,
+        "reference": list(ready.reference(reach.teacher)),
+        "everything": ready.everything(reach.teacher),
+    }
+
+
+def _opening(ready: Plan, reach: Reach, record: Record) -> list[dict[str, Any]]:
+    """Decided once: latencies, on which it depends, are not measured twice the same."""
+    stored: list[dict[str, Any]] | None = record.study_attrs().get("opening")
+    if stored is None:
+        stored = opening(ready, reach)
+        record.set_study_attrs({"opening": stored})
+    return stored
 
 
 # What may differ when a job goes on: what it has already decided stays true.
-_MAY_CHANGE = ("budget", "first", "warm_start")
+_MAY_CHANGE = ("budget", "first", "warm_start", "at_once")
 
 
 def _check_same(job: Job, record: Record) -> None:

@@ -38,13 +38,29 @@ from search_spaces._errors import ParetrackError
 from service._optuna_tables import make_optuna_tables
 
 _BUSY_SECONDS = 60  # how long one SQLite writer waits for another
-_CONNECT_SECONDS = 10
+_IDLE_SECONDS = 60  # how long a transaction may do nothing
+# Of a connection to PostgreSQL, so that a machine that is switched off is noticed.
+_LINE = {
+    "connect_timeout": "10",  # seconds
+    "tcp_user_timeout": "20000",  # milliseconds until what is not acknowledged counts as lost
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+}
 _OPENING = 7_236_017  # the advisory lock of PostgreSQL under which tables are made; any number
 _EXAMPLES = "sqlite:////var/lib/paretrack/paretrack.db or postgresql://user:password@host/database"
 
 
+# What PostgreSQL says (SQLSTATE) while it shuts down, crashes, starts; or a connection breaks.
+_GONE = ("08", "57P")
+
+
 class DatabaseError(ParetrackError):
     """The database did not answer; what was asked is done wholly or not at all."""
+
+
+class DatabaseGone(DatabaseError):  # noqa: N818 - says what happened
+    """The server cannot be reached now. What was asked last may have been done all the same."""
 
 
 class Instant(TypeDecorator[datetime]):
@@ -184,10 +200,19 @@ def _unavailable(engine: Engine, error: Exception) -> DatabaseError:
     said = " ".join(str(cause).split())
     if isinstance(engine.url.password, str) and engine.url.password:
         said = said.replace(engine.url.password, "***")
-    return DatabaseError(
+    kind = DatabaseGone if _is_gone(error) else DatabaseError
+    return kind(
         f"the database {shown(engine.url)} cannot be used: {said}; check that the server runs and "
         "lets you in (PostgreSQL), or that the file and its folder can be written (SQLite)"
     )
+
+
+def _is_gone(error: Exception) -> bool:
+    if not isinstance(error, DBAPIError):
+        return False
+    # What libpq itself says, of a broken line or a server that is not there, has no SQLSTATE.
+    state = getattr(error.orig, "sqlstate", "none of PostgreSQL")
+    return error.connection_invalidated or state is None or state.startswith(_GONE)
 
 
 def _parsed(url: str) -> URL:
@@ -246,12 +271,18 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _postgresql(url: URL) -> Engine:
-    if "connect_timeout" not in url.query:
-        url = url.update_query_dict({"connect_timeout": str(_CONNECT_SECONDS)})
-    engine = create_engine(url, pool_pre_ping=True)
+    missing = {name: value for name, value in _LINE.items() if name not in url.query}
+    engine = create_engine(url.update_query_dict(missing), pool_pre_ping=True)
+    event.listen(engine, "connect", _set_up_postgresql)
     # Many rows as one statement, as SQLAlchemy does for psycopg2: half the time of one by one.
     engine.dialect.use_insertmanyvalues_wo_returning = True
     return engine
+
+
+def _set_up_postgresql(connection: Any, _record: Any) -> None:
+    # A process that sleeps in the middle of a transaction must not keep its locks.
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s'")
+    connection.commit()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ before it: a cheap and bad network adds next to nothing, a knee or a gap in the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from typing import Literal, Protocol
 
@@ -67,23 +67,49 @@ class EarlyStopping(Protocol):
         ...
 
 
-@dataclass
 class _Rung:
     """The results of one family at one rung, in the order in which they came."""
 
-    numbers: list[int] = field(default_factory=list)
-    values: list[tuple[float, ...]] = field(default_factory=list)
-    gone: set[int] = field(default_factory=set)
-    stopped: set[int] = field(default_factory=set)
+    def __init__(self, objectives: int) -> None:
+        self.numbers: list[int] = []
+        self.gone: set[int] = set()
+        self._positions: dict[int, int] = {}  # by number of the trial
+        self._waiting: dict[int, None] = {}  # positions, in their order
+        self._values: Points = np.empty((16, objectives))
+
+    def add(self, number: int, values: tuple[float, ...]) -> None:
+        position = len(self.numbers)
+        if position == len(self._values):
+            self._values = np.concatenate([self._values, np.empty_like(self._values)])
+        self._values[position] = values
+        self.numbers.append(number)
+        self._positions[number] = position
+        self._waiting[position] = None
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._positions
+
+    @property
+    def objectives(self) -> int:
+        return int(self._values.shape[1])
 
     @property
     def points(self) -> Points:
-        return np.array(self.values, dtype=np.float64)
+        return self._values[: len(self.numbers)]
 
     def waiting(self) -> list[int]:
         """Positions of those that neither went on nor were stopped."""
-        away = self.gone | self.stopped
-        return [i for i, number in enumerate(self.numbers) if number not in away]
+        return list(self._waiting)
+
+    def first_waiting(self) -> int | None:
+        return next(iter(self._waiting), None)
+
+    def went_on(self, number: int) -> None:
+        self.gone.add(number)
+        self._waiting.pop(self._positions[number], None)
+
+    def stopped(self, number: int) -> None:
+        self._waiting.pop(self._positions[number], None)
 
     def named(self, positions: NDArray[np.int64]) -> str:
         numbers = sorted(self.numbers[i] for i in positions)
@@ -99,30 +125,27 @@ class _Rungs:
         self._rungs: dict[tuple[int, str], _Rung] = {}
 
     def _take(self, result: RungResult) -> _Rung:
-        rung = self._rungs.setdefault((result.rung, result.family), _Rung())
-        if result.number in rung.numbers:
+        rung = self._rungs.setdefault((result.rung, result.family), _Rung(len(result.values)))
+        if result.number in rung:
             raise EarlyStoppingError(
                 f"trial {result.number} reported twice at rung {result.rung}: "
                 "a result counts once; drop the second"
             )
-        if rung.values and len(rung.values[0]) != len(result.values):
+        if rung.objectives != len(result.values):
             raise EarlyStoppingError(
                 f"trial {result.number} has {len(result.values)} values at rung {result.rung}, "
-                f"the others have {len(rung.values[0])}: give every objective"
+                f"the others have {rung.objectives}: give every objective"
             )
-        rung.numbers.append(result.number)
-        rung.values.append(result.values)
+        rung.add(result.number, result.values)
         before = self._rungs.get((result.rung - 1, result.family))
-        if before is not None and result.number in before.numbers:
-            before.stopped.discard(result.number)
-            before.gone.add(result.number)
+        if before is not None and result.number in before:
+            before.went_on(result.number)
         return rung
 
     def went_on(self, number: int, rung: int) -> None:
         for (level, _), kept in self._rungs.items():
-            if level == rung and number in kept.numbers:
-                kept.stopped.discard(number)
-                kept.gone.add(number)
+            if level == rung and number in kept:
+                kept.went_on(number)
                 return
         raise EarlyStoppingError(f"trial {number} has no result at rung {rung} to go on from")
 
@@ -144,8 +167,9 @@ class GoesOn(_Rungs):
 
     def next(self) -> Decision | None:
         for level, rung in self._highest_first():
-            for position in rung.waiting():
-                return self._decision(rung.numbers[position], level)
+            first = rung.first_waiting()
+            if first is not None:
+                return self._decision(rung.numbers[first], level)
         return None
 
     def rest(self) -> list[Decision]:
@@ -180,7 +204,7 @@ class Median(GoesOn):
         peers = np.flatnonzero((points[:, 1:] <= own[1:]).all(axis=1))
         if len(peers) < self._peers or own[0] <= np.median(points[peers, 0]):
             return [self._decision(result.number, result.rung)]
-        rung.stopped.add(result.number)
+        rung.stopped(result.number)
         better = peers[points[peers, 0] < own[0]]
         note = (
             f"stopped at rung {result.rung}: less accurate than the median of the {len(peers)} "
@@ -204,7 +228,7 @@ class MoAsha(_Rungs):
         if ties not in TIES:
             raise EarlyStoppingError(f"no way {ties!r} to break ties; choose one of {_known(TIES)}")
         self._eta, self._ties = eta, TIES[ties]
-        self._orders: dict[tuple[int, int], list[int]] = {}
+        self._orders: dict[int, list[int]] = {}  # of each rung, while no result is added
 
     def reported(self, result: RungResult) -> list[Decision]:
         rung = self._take(result)
@@ -239,11 +263,12 @@ class MoAsha(_Rungs):
 
     def _order(self, rung: _Rung) -> list[int]:
         """Positions, best first; the tie is broken only where the line of going on runs."""
-        key = (id(rung), len(rung.numbers))
-        if key not in self._orders:
-            self._orders = {k: v for k, v in self._orders.items() if k[0] != key[0]}
-            self._orders[key] = _ordered(rung.points, len(rung.numbers) // self._eta, self._ties)
-        return self._orders[key]
+        known = self._orders.get(id(rung))
+        if known is None or len(known) != len(rung.numbers):
+            line = len(rung.numbers) // self._eta
+            known = _ordered(rung.points, line, self._ties)
+            self._orders[id(rung)] = known
+        return known
 
     def _may_go_on(self, rung: _Rung, level: int, position: int) -> Decision:
         note = f"goes on from rung {level}: {self._standing(rung, position)}"
@@ -270,14 +295,16 @@ Ties = Callable[[Points, int], NDArray[np.int64]]
 
 def _ordered(points: Points, line: int, ties: Ties) -> list[int]:
     ranked = ranks(points)
-    order: list[int] = []
-    for rank in range(int(ranked.max()) + 1):
-        group = np.flatnonzero(ranked == rank)
-        room = line - len(order)
-        if 0 < room < len(group):
-            group = group[_and_the_others(ties(points[group], room), len(group))]
-        order.extend(group.tolist())
-    return order
+    order = np.argsort(ranked, kind="stable")
+    if 0 < line < len(order):
+        at_line = ranked[order[line - 1]]
+        start, end = np.searchsorted(ranked[order], [at_line, at_line + 1])
+        if line < end:
+            group = order[start:end]
+            first = ties(points[group], line - start)
+            order[start:end] = group[_and_the_others(first, len(group))]
+    found: list[int] = order.tolist()
+    return found
 
 
 def _and_the_others(first: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -285,7 +312,9 @@ def _and_the_others(first: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 def _by_volume(points: Points, count: int) -> NDArray[np.int64]:
-    """Greedily, what adds most hypervolume. Gains only shrink, so old ones are upper bounds."""
+    """Greedily, what adds most hypervolume; the points are one front."""
+    if points.shape[1] == 2:
+        return _by_area(scaled(points), count)
     if len(points) > MOST_BY_VOLUME:
         return spread(points, count)
     array = scaled(points)
@@ -300,6 +329,24 @@ def _by_volume(points: Points, count: int) -> NDArray[np.int64]:
             continue
         shared = hypervolume(np.maximum(array[chosen], array[i]), corner)
         heappush(heap, (shared - hypervolume([array[i]], corner), i, len(chosen)))
+    return np.array(chosen, dtype=np.int64)
+
+
+def _by_area(array: Points, count: int) -> NDArray[np.int64]:
+    """Of a front of two objectives: what a point adds lies between its chosen neighbours alone."""
+    order = np.lexsort((array[:, 1], array[:, 0]))
+    x, y = array[order].T
+    right, top = np.full(len(x), 1.1), np.full(len(x), 1.1)  # of the chosen neighbours
+    rank = np.argsort(order)
+    chosen: list[int] = []
+    while len(chosen) < count:
+        gain = (right - x) * (top - y)
+        gain[rank[chosen]] = -np.inf
+        best = int(gain[rank].argmax())
+        chosen.append(best)
+        at = rank[best]
+        right[:at] = np.minimum(right[:at], x[at])
+        top[at + 1 :] = np.minimum(top[at + 1 :], y[at])
     return np.array(chosen, dtype=np.int64)
 
 

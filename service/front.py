@@ -146,6 +146,103 @@ def spread(points: ArrayLike, at_most: int | None = None) -> NDArray[np.int64]:
     return np.array(chosen, dtype=np.int64)
 
 
+def knee(points: ArrayLike) -> int | None:
+    """The index of the point on the front where giving up more of one objective stops paying off.
+
+    Every objective is scaled from 0, the best on the front, to 1, the worst, and weighed so that
+    the ends, each the best in one objective, are worth the same. The knee is worth most: of two
+    objectives it lies farthest below the line between the ends, of three below the plane through
+    them. Of equals it is the best in the first objective. None where nothing is worth more than
+    every end: fewer than three points, or a front without a bend.
+    """
+    array = as_points(points)
+    on_front = front(array)
+    if len(on_front) < 3:
+        return None
+    members = scaled(array[on_front])
+    ties = (*members.T[::-1], members.sum(axis=1))
+    ends = members[[int(np.lexsort((*ties, column))[0]) for column in members.T]]
+    weights = _weights(ends)
+    lost = (members @ weights).round(12)
+    best = int(np.lexsort((*members.T[::-1], lost))[0])
+    below = lost[best] < (ends @ weights).min() - 1e-9  # more than is due to rounding
+    return int(on_front[best]) if below else None
+
+
+def _weights(ends: Points) -> Points:
+    """Those nearest to equal ones that make the ends worth the same; two costs that rise and fall
+    together have one end, and weigh as much as one. Equal ones, if that took a weight below 0."""
+    equal = np.full(ends.shape[1], 1.0 / ends.shape[1])
+    apart = ends[1:] - ends[0]
+    found = equal - np.linalg.pinv(apart) @ (apart @ equal)
+    return found if (found > 1e-9).all() else equal
+
+
+def epsilon(points: ArrayLike, others: ArrayLike) -> float:
+    """What must be taken off every coordinate of ``points`` so that each of ``others`` has one
+    among them that is nowhere worse: the additive epsilon-indicator (Zitzler et al. 2003), exact.
+
+    0 or less: they need nothing. It is in the units of the values, so ``scaled`` should have made
+    them comparable. No others need nothing at all (-inf), no points are never enough (inf).
+    """
+    ours, theirs = as_points(points), as_points(others)
+    if len(theirs) == 0 or len(ours) == 0:
+        return -np.inf if len(theirs) == 0 else np.inf
+    _check_alike(ours, theirs)
+    with np.errstate(invalid="ignore"):
+        behind = ours[:, None] - theirs[None]
+    behind[ours[:, None] == theirs[None]] = 0.0  # infinities, too
+    return float(behind.max(axis=2).min(axis=0).max())
+
+
+def _check_alike(ours: Points, theirs: Points) -> None:
+    if ours.shape[1] != theirs.shape[1]:
+        raise FrontError(
+            f"points with {ours.shape[1]} values cannot be compared with points that have "
+            f"{theirs.shape[1]}"
+        )
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of two fronts, beside the other."""
+
+    points: int
+    hypervolume: float
+    epsilon: float  # that it needs to cover the other, where both together are scaled to 0..1
+    dominated: int  # its points that one of the other's dominates
+    shared: int  # its points that the other has as well
+    alone: tuple[int, ...]  # indices of its points for which the other has nothing as good
+
+
+def compared(points: ArrayLike, others: ArrayLike, reference: ArrayLike) -> tuple[Side, Side]:
+    """Two fronts side by side: what the first has gained over the second, and what it has lost."""
+    ours, theirs = as_points(points), as_points(others)
+    if len(ours) and len(theirs):
+        _check_alike(ours, theirs)
+        both = scaled(np.vstack([ours, theirs]))
+        near, far = both[: len(ours)], both[len(ours) :]
+    else:
+        near, far = ours, theirs
+    corner = np.asarray(reference, dtype=np.float64)
+    return _side(ours, theirs, corner, epsilon(near, far)), _side(
+        theirs, ours, corner, epsilon(far, near)
+    )
+
+
+def _side(ours: Points, theirs: Points, reference: Points, needed: float) -> Side:
+    met = [dominators(theirs, one).size > 0 if len(theirs) else False for one in ours]
+    same = [bool((theirs == one).all(axis=1).any()) if len(theirs) else False for one in ours]
+    return Side(
+        points=len(ours),
+        hypervolume=hypervolume(ours, reference),
+        epsilon=needed,
+        dominated=sum(met),
+        shared=sum(same),
+        alone=tuple(i for i in range(len(ours)) if not met[i] and not same[i]),
+    )
+
+
 def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
     """The volume that the points dominate below ``reference``; what lies beyond it adds nothing.
 

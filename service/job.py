@@ -26,11 +26,15 @@ class Where:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """When a search ends, whichever comes first. Infeasible candidates do not use it up."""
+    """When a search ends, whichever comes first. What is None has no bound."""
 
-    trials: int = 40  # that pass the tests before training
+    trials: int = 40  # that pass the tests before training; infeasible ones do not use it up
     asked: int | None = None  # all, infeasible ones too; None: ten times ``trials``
-    seconds: float | None = None
+    seconds: float | None = None  # that the job has run, its interruptions not counted
+    cpu_seconds: float | None = None  # of workers: the time that a candidate took, times threads
+    gpu_seconds: float | None = None
+    hypervolume: float | None = None  # of the front, 0 to 1: that is good enough
+    plateau: int | None = None  # candidates that have not moved the front
 
     @property
     def most_asked(self) -> int:
@@ -61,6 +65,8 @@ class Job:
     budget: Budget = field(default_factory=Budget)
     warm_start: tuple[str, ...] = ()  # names of earlier jobs of the same space
     first: tuple[Mapping[str, Any], ...] = ()  # parameters to try before all others
+    opening: int = 12  # candidates of every size to begin with, evenly narrowed or nearly so
+    at_once: int | None = None  # candidates on their way together; None: what the pool holds
     device: str = "cpu"
     seed: int = 0
 
@@ -73,12 +79,18 @@ class Job:
         fits = all(0 <= rung < max(self.steps, 1) for rung in self.rungs)
         wanted = f"rising numbers of steps from 0 to less than steps ({self.steps})"
         _demand(rising and fits, "rungs", wanted, list(self.rungs))
+        _demand(self.opening >= 0, "opening", "0 or more", self.opening)
+        some = self.at_once is None or self.at_once >= 1
+        _demand(some, "at_once", "at least 1", self.at_once)
         budget = self.budget
         _demand(budget.trials >= 1, "budget.trials", "at least 1", budget.trials)
         enough = f"at least budget.trials ({budget.trials})"
         _demand(budget.most_asked >= budget.trials, "budget.asked", enough, budget.asked)
-        if budget.seconds is not None:
-            _demand(budget.seconds > 0, "budget.seconds", "over 0", budget.seconds)
+        for name in ("seconds", "cpu_seconds", "gpu_seconds", "hypervolume", "plateau"):
+            bound = getattr(budget, name)
+            _demand(bound is None or bound > 0, f"budget.{name}", "over 0", bound)
+        best = budget.hypervolume
+        _demand(best is None or best < 1, "budget.hypervolume", "a share below 1", best)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -87,7 +99,13 @@ class Job:
 
 
 def job_from_json(data: Any) -> Job:
-    """The job that a document describes; an error names the field in the way."""
+    """The job that a document describes; an error names the field in the way.
+
+    With few steps and no word of rungs, of the usual ones those that such a recovery reaches.
+    """
+    steps = data.get("steps") if isinstance(data, dict) else None
+    if isinstance(steps, int) and "rungs" not in data:
+        data = {**data, "rungs": [rung for rung in Job.rungs if rung < max(steps, 1)]}
     try:
         return value_from_json(Job, data)
     except ArchitectureError as error:  # what it calls anything that does not fit

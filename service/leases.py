@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, Row, Table, bindparam, select, update
 from search_spaces._errors import ParetrackError
 from service._upserts import put_if_absent
 from service.database import LeaseRow, database_now, writing
+from service.outages import Patience
 
 _LEASES = cast(Table, LeaseRow.__table__)
 _TOKEN = select(_LEASES.c.token).where(_LEASES.c.name == bindparam("lease")).with_for_update()
@@ -39,26 +40,35 @@ class Lease:
     expires_at: datetime
 
 
-def acquire(engine: Engine, name: str, holder: str, seconds: float) -> Lease:
+def acquire(
+    engine: Engine,
+    name: str,
+    holder: str,
+    seconds: float,
+    patience: Patience = Patience(),  # noqa: B008 - frozen
+) -> Lease:
     """The lease on ``name`` for so many seconds, or LeaseHeld while another's has not ended."""
-    with writing(engine) as connection:
-        _ensure_row(connection, name)
-        row = connection.execute(_BY_NAME, {"lease": name}).one()
-        now = database_now(connection)
-        if row.expires_at > now:
-            raise LeaseHeld(
-                f"{name!r} is worked on by {row.holder} since {_said(row.acquired_at)}, its lease "
-                f"lasts until {_said(row.expires_at)}; stop that process, or wait for the end"
+    tried: list[Lease] = []  # what was written, but perhaps not kept
+
+    def once() -> Lease:
+        with writing(engine) as connection:
+            _ensure_row(connection, name)
+            row = connection.execute(_BY_NAME, {"lease": name}).one()
+            now = database_now(connection)
+            if row.expires_at > now and not any(_is(row, lease) for lease in tried):
+                raise _held(name, row)
+            lease = Lease(
+                name=name,
+                holder=holder,
+                token=row.token + 1,
+                acquired_at=now,
+                expires_at=now + timedelta(seconds=seconds),
             )
-        lease = Lease(
-            name=name,
-            holder=holder,
-            token=row.token + 1,
-            acquired_at=now,
-            expires_at=now + timedelta(seconds=seconds),
-        )
-        _write(connection, lease)
-        return lease
+            tried.append(lease)
+            _write(connection, lease)
+            return lease
+
+    return patience.outlast(once)
 
 
 def renew(engine: Engine, lease: Lease, seconds: float) -> Lease:
@@ -92,6 +102,18 @@ def fence(connection: Connection, lease: Lease) -> None:
             f"{lease.holder} has lost its lease on {lease.name!r} (token {lease.token}): "
             f"{_fate(row, lease)}; nothing was written, and this process must stop"
         )
+
+
+def _is(row: Row[Any], lease: Lease) -> bool:
+    written = (lease.token, lease.holder, lease.acquired_at)
+    return (row.token, row.holder, row.acquired_at) == written
+
+
+def _held(name: str, row: Row[Any]) -> LeaseHeld:
+    return LeaseHeld(
+        f"{name!r} is worked on by {row.holder} since {_said(row.acquired_at)}, its lease "
+        f"lasts until {_said(row.expires_at)}; stop that process, or wait for the end"
+    )
 
 
 def _fate(row: Row[Any] | None, lease: Lease) -> str:

@@ -3,6 +3,7 @@
 What a search needs to know of its job is asked here, so that the search itself only decides.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,11 +119,13 @@ class Plan:
             raise JobError(f"a measurement without {', '.join(missing)}: nothing measures it")
         return {name: figure for name, figure in found.items() if figure is not None}
 
-    def complete(self, measurement: Mapping[str, Any]) -> bool:
-        """Whether an earlier measurement says all that this job asks for."""
+    def says_all(self, earlier: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
+        """Whether an earlier measurement says all that this job asks for, and of such a machine
+        as the one of a measurement that was made now."""
         asked = [*self.objectives, *(metric(limit.metric) for limit in self.limits)]
-        tracked = measurement.get("state") == "COMPLETE"
-        return tracked and all(value(measurement, m) is not None for m in asked)
+        tracked = earlier.get("state") == "COMPLETE"
+        same = earlier.get("environment") == here.get("environment")
+        return tracked and same and all(value(earlier, m) is not None for m in asked)
 
     def minimised(self, values: Mapping[str, float]) -> tuple[float, ...]:
         """The objectives as points whose every coordinate is better when it is smaller."""
@@ -153,6 +156,25 @@ class Plan:
         found = {name: value(measurement, metric(name)) for name in dict.fromkeys(asked)}
         return {name: figure for name, figure in found.items() if figure is not None}
 
+    def interval(self, measurement: Mapping[str, Any]) -> dict[str, list[float]]:
+        """Between what the accuracy lies with 95 % confidence, where it comes from sequences."""
+        accuracy = self.objectives[0]
+        found: Any = measurement
+        for step in accuracy.path[:-1]:
+            found = (found or {}).get(step)
+        known = isinstance(found, Mapping) and {"low", "high"} <= found.keys()
+        return {f"{accuracy.name}_interval": [found["low"], found["high"]]} if known else {}
+
+    def broken(self, measurement: Mapping[str, Any]) -> str:
+        """The first limit on a cost that a measurement breaks, in words; or ''."""
+        for limit in self.limits:
+            asked = metric(limit.metric)
+            figure = value(measurement, asked)
+            costs = asked.path[0] in ("cost", "latency")
+            if costs and limit.hard and figure is not None and limit.violation(figure) > 0:
+                return f"{limit.metric} is {figure:,.6g}, the limit {limit}"
+        return ""
+
     def flag(self, measurement: Mapping[str, Any], teacher: Mapping[str, Any]) -> str:
         """What a reader should be warned of, or ''."""
         macs = _share_gone(metric("macs_frame"), measurement, teacher)
@@ -171,6 +193,12 @@ class Plan:
             0.0 if m.better == "higher" else cost
             for m, cost in zip(self.objectives, whole.values(), strict=True)
         )
+
+    def everything(self, teacher: Mapping[str, Any]) -> float:
+        """The hypervolume of a perfect accuracy at no cost, in which a front's is expressed."""
+        best = [1.0 if m.better == "higher" else 0.0 for m in self.objectives]
+        corner = self.reference(teacher)
+        return math.prod(end + one for end, one in zip(corner, best, strict=True))
 
     # --- who decides --------------------------------------------------------------------------
 

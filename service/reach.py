@@ -9,7 +9,9 @@ from service.plan import Plan
 from workers.metrics import metric, value
 
 if TYPE_CHECKING:
-    from workers.pool import Assignment, Pool, Report
+    from workers.candidate import Candidate
+    from workers.evaluation import Until
+    from workers.pool import Pool, Report
 
 Measurement = Mapping[str, Any]
 
@@ -44,21 +46,20 @@ def measured_reach(
 def _both(
     plan: Plan, pool: "Pool", known_teacher: Measurement | None, hear: Callable[["Report"], None]
 ) -> Reach:
-    errands: dict[str, Assignment] = {
-        "smallest": plan.errand("smallest", "smallest", plan.the_smallest(), "gates")
-    }
-    if known_teacher is None:
-        errands["teacher"] = plan.errand("teacher", "teacher", plan.the_teacher(), None)
-    answers: dict[str, Measurement] = {} if known_teacher is None else {"teacher": known_teacher}
-    for name, errand in errands.items():  # one after the other: they are timed
-        pool.submit(errand)
-        while name not in answers:
+    """One after the other: they are timed. A teacher measured elsewhere is measured anew."""
+
+    def measured(name: str, candidate: "Candidate", until: "Until") -> Measurement:
+        pool.submit(plan.errand(name, name, candidate, until))
+        while True:
             for report in pool.reports(timeout=0.5):
                 hear(report)
-                if type(report).__name__ == "Progress":
-                    continue
-                answers[name] = _sound(name, report)
-    return Reach(answers["teacher"], answers["smallest"])
+                if type(report).__name__ != "Progress":
+                    return _sound(name, report)
+
+    smallest = measured("smallest", plan.the_smallest(), "gates")
+    if known_teacher is not None and plan.says_all(known_teacher, smallest):
+        return Reach(known_teacher, smallest)
+    return Reach(measured("teacher", plan.the_teacher(), None), smallest)
 
 
 def _sound(name: str, report: "Report") -> Measurement:

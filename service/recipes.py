@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search_spaces._errors import ParetrackError
-from service.json_file import read_object
+from service.document_file import read_object
 
 if TYPE_CHECKING:
     from workers.training import Recipe

@@ -6,20 +6,23 @@ hands. Whatever is in flight when this process dies is in the record as RUNNING 
 the next one: its files lie in its folder, so nothing that was trained is trained again.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import ParetrackError, Sampled, sample, size
+from service._guesses import Guesses
+from service._tried import KEPT, OPTUNA_STATES, Tried
 from service.early_stopping import Decision, RungResult
 from service.events import Event, Outcome, Watch
 from service.front import Front
 from service.plan import Plan
 from service.reach import Reach
-from service.samplers import Asked, estimate
+from service.samplers import Asked
+from service.spending import HYPERVOLUME, MEASURED_BEFORE, Spending
 from service.trials import ReachedRung, Record
 
 if TYPE_CHECKING:
@@ -29,25 +32,6 @@ FAILURES_IN_A_ROW = 10  # so many, and it is not the candidates
 REPETITIONS = 1000  # of what was tried, and there is nothing else to try
 WENT_ON = "went_on"  # the verdict at a rung that a trial is on its way to
 
-# What Optuna calls our states. Its COMPLETE are those with all objectives: the front is of them.
-_OPTUNA = {
-    "COMPLETE": TrialState.COMPLETE,
-    "INFEASIBLE": TrialState.PRUNED,
-    "STOPPED": TrialState.PRUNED,
-    "FAILED": TrialState.FAIL,
-}
-
-
-@dataclass
-class Tried:
-    """A trial on its way: what was asked, and how far it has come."""
-
-    number: int
-    asked: Asked[Sampled]
-    digest: str
-    rung: int = 0  # the one that it is trained for, or waits at
-    measurement: Mapping[str, Any] = field(default_factory=dict)
-
 
 def search(
     plan: Plan,
@@ -55,6 +39,7 @@ def search(
     record: Record,
     pool: "Pool",
     *,
+    opening: Sequence[Mapping[str, Any]] = (),
     earlier: Sequence[FrozenTrial] = (),
     watch: Watch = lambda event: None,
     stop: Callable[[], bool] = lambda: False,
@@ -62,11 +47,13 @@ def search(
 ) -> Outcome:
     """Run a job to its end, or go on where an earlier controller left it.
 
+    ``opening``: parameters to begin with, after those that the job itself names.
     ``earlier``: complete trials of other jobs over the same space, to learn from.
     ``stop``: asked often; once it says so, nothing new begins and what runs may finish.
     """
     job = _Search(plan, reach, record, pool, watch, clock)
     job.view.learn(earlier, job.sampled)
+    job.view.enqueue([*plan.job.first, *opening], job.sampled)
     job.take_up()
     while not (reason := job.over(stop())):
         job.fill(stop())
@@ -88,17 +75,16 @@ class _Search:
         clock: Callable[[], float],
     ) -> None:
         self.plan, self.reach, self.record, self.pool = plan, reach, record, pool
-        self.watch, self.clock, self.began = watch, clock, clock()
+        self.watch = watch
+        self.spending = Spending(plan.job.budget, clock)
         self.stored = record.trials()
         self.view = plan.view(len(self.stored))
         self.stopping = plan.stopping()
         self.front = Front(plan.reference(reach.teacher))
+        self.everything = plan.everything(reach.teacher)
         self.flying: dict[str, Tried] = {}
         self.waiting: dict[int, Tried] = {}
-        self.at_rungs: dict[int, dict[int, float]] = {}  # accuracy by rung and trial
-        self.finals: dict[int, float] = {}  # accuracy in the end, by trial
-        self.states: dict[str, int] = {}
-        self.asked = 0
+        self.guesses = Guesses()
         self.failures = 0
         self.exhausted = False
         self.digests = {str(trial.user_attrs["digest"]) for trial in self.stored}
@@ -107,32 +93,31 @@ class _Search:
 
     def take_up(self) -> None:
         """Everything that earlier controllers of this job wrote down; what ran, runs again."""
-        self.asked = len(self.stored)
-        self.view.enqueue(self.plan.job.first, self.sampled)
+        self.spending.asked = len(self.stored)
         reached: dict[int, ReachedRung] = {}
         training: dict[int, int] = {}  # those that went on, and the rung that they are trained for
         rungs = self.record.rungs()
         for at in (at for at in rungs if at.verdict != WENT_ON):
             reached[at.number] = at
+            self.spending.answered(at.number, at.measurement or {})
             self._report(at.number, at.rung, at.values)
         for at in (at for at in rungs if at.verdict == WENT_ON):
             training[at.number] = at.rung
             self.stopping.went_on(at.number, at.rung - 1)
-        self.finals = {
-            t.number: self.plan.point(t.values)[0]
-            for t in self.stored
-            if t.state == TrialState.COMPLETE
-        }
+        for trial in self.stored:
+            if trial.state == TrialState.COMPLETE:
+                self.guesses.final(trial.number, self.plan.point(trial.values)[0])
         for trial in self.stored:
             if trial.state.is_finished():
                 self._recall(trial, reached.get(trial.number))
         for trial in self.stored:
             if not trial.state.is_finished():
                 self._resume(trial, reached.get(trial.number), training.get(trial.number, 0))
+        self.spending.take_up(self.stored)
+        self.spending.recall(self.hypervolume)
 
     def _recall(self, trial: FrozenTrial, at: ReachedRung | None) -> None:
-        state = str(trial.user_attrs["state"])
-        self.states[state] = self.states.get(state, 0) + 1
+        self.spending.states[str(trial.user_attrs["state"])] += 1
         guess = None
         if at is not None and trial.state == TrialState.PRUNED:
             guess = self._guess(trial.number, at.rung, at.measurement or {})
@@ -165,21 +150,24 @@ class _Search:
             return ""
         if stop:
             return "stopped by request"
-        if self._out_of_time():
-            return f"the time is over ({self.plan.job.budget.seconds:g} s)"
+        if over := self.spending.over():
+            return over
         if self._next() is not None:
             return ""
         if self.exhausted:
             return "every candidate of the space was tried"
-        return "the budget is spent" if self._spent() else ""
+        return "the budget is spent" if self.spending.all_asked() else ""
 
     def fill(self, stop: bool) -> None:
         """Give every free slot something to do: those who may go on first, then new candidates."""
-        while len(self.flying) < self.pool.slots and not stop and not self._out_of_time():
+        at_once = self.plan.job.at_once or math.inf
+        while len(self.flying) < min(self.pool.slots, at_once):
+            if stop or self.spending.over():
+                return
             promoted = self._next()
             if promoted is not None:
                 self._go_on(promoted)
-            elif self.exhausted or self._spent():
+            elif self._nothing_new():
                 return
             else:
                 self._ask()
@@ -191,22 +179,16 @@ class _Search:
             # It ended in an earlier run of this job, when there was no budget to go on.
             self.stopping.went_on(decision.number, decision.rung)
             decision = self.stopping.next()
-        if decision is not None or self.flying or not (self.exhausted or self._spent()):
+        if decision is not None or self.flying or not self._nothing_new():
             return decision
-        if self.states.get("COMPLETE") or not self.waiting:
+        if self.spending.states["COMPLETE"] or not self.waiting:
             return None
-        best = min(self.waiting.values(), key=lambda t: (-t.rung, self.at_rungs[t.rung][t.number]))
+        errors = self.guesses.error_at
+        best = min(self.waiting.values(), key=lambda t: (-t.rung, errors(t.rung)[t.number]))
         return Decision(best.number, best.rung, "go_on", "the best of those that wait, at the end")
 
-    def _out_of_time(self) -> bool:
-        seconds = self.plan.job.budget.seconds
-        return seconds is not None and self.clock() - self.began >= seconds
-
-    def _spent(self) -> bool:
-        """Whether no new candidate may be asked for. Those on their way count as if feasible."""
-        feasible = self.asked - self.states.get("INFEASIBLE", 0)
-        budget = self.plan.job.budget
-        return bool(feasible >= budget.trials or self.asked >= budget.most_asked)
+    def _nothing_new(self) -> bool:
+        return self.exhausted or self.spending.all_asked()
 
     def _ask(self) -> None:
         asked, digest = self._proposed()
@@ -215,7 +197,7 @@ class _Search:
             return
         attrs = {"digest": digest}
         number = self.record.begin(asked.params, asked.distributions, attrs, asked.system_attrs)
-        self.asked += 1
+        self.spending.asked += 1
         self.digests.add(digest)
         self.watch(Event("asked", number))
         self._begin(Tried(number, asked, digest))
@@ -237,15 +219,13 @@ class _Search:
     def _begin(self, tried: Tried) -> None:
         """Train it, unless it is known how that ends."""
         known = self.record.remembered(tried.digest)
-        if known is not None and self._still_true(known):
-            self._completed(tried, known, "measured before")
-        else:
+        if known is None or not self.plan.says_all(known, self.reach.smallest):
             self._submit(tried)
-
-    def _still_true(self, measurement: Mapping[str, Any]) -> bool:
-        """Whether what was measured earlier says all, and of this machine."""
-        same = measurement["environment"] == self.reach.smallest["environment"]
-        return same and self.plan.complete(measurement)
+        elif broken := self.plan.broken(known):
+            tried.measurement = known
+            self._finish(tried, "INFEASIBLE", reason=f"{MEASURED_BEFORE}; {broken}")
+        else:
+            self._completed(tried, known, MEASURED_BEFORE)
 
     def _go_on(self, decision: Decision) -> None:
         tried = self.waiting.pop(decision.number)
@@ -282,6 +262,7 @@ class _Search:
     def _answered(self, tried: Tried, measurement: Mapping[str, Any]) -> None:
         state = measurement["state"]
         tried.measurement = measurement
+        self.spending.answered(tried.number, measurement)
         if state == "FAILED":
             self._failed(tried, measurement["reason"])
             return
@@ -316,24 +297,28 @@ class _Search:
 
     def _report(self, number: int, rung: int, values: Mapping[str, float]) -> list[Decision]:
         point = self.plan.minimised(values)
-        self.at_rungs.setdefault(rung, {})[number] = point[0]
+        self.guesses.at_rung(number, rung, point[0])
         return self.stopping.reported(RungResult(number, rung, point, self.plan.space.whole.family))
 
     def _guess(self, number: int, rung: int, measurement: Mapping[str, Any]) -> list[float | None]:
         """What the sampler is told of a trial that did not get to the end."""
-        here = self.at_rungs[rung]
-        pairs = [(here[n], final) for n, final in self.finals.items() if n in here]
-        final = estimate(here[number], pairs)
-        return self.plan.guessed(final, measurement)
+        return self.plan.guessed(self.guesses.guess(number, rung), measurement)
 
     def _completed(self, tried: Tried, measurement: Mapping[str, Any], reason: str = "") -> None:
         tried.measurement = measurement
         values = self.plan.values(measurement)
-        self.finals[tried.number] = self.plan.minimised(values)[0]
+        point = self.plan.minimised(values)
+        self.guesses.final(tried.number, point[0])
+        if not _broken(self.plan.constraints(measurement)):
+            self.front.add(tried.number, point)
+            self.spending.front_is(self.hypervolume)
         flag = self.plan.flag(measurement, self.reach.teacher)
         self._finish(tried, "COMPLETE", values=values, reason=reason, flag=flag)
-        if not _broken(self.plan.constraints(measurement)):
-            self.front.add(tried.number, self.plan.minimised(values))
+
+    @property
+    def hypervolume(self) -> float:
+        """Of the front, as a share of all that there could be."""
+        return self.front.hypervolume / self.everything
 
     def _stopped(self, tried: Tried, note: str) -> None:
         self._finish(tried, "STOPPED", reason=note)
@@ -360,12 +345,13 @@ class _Search:
         known = tried.measurement
         constraints = self.plan.constraints(known) if known else {}
         attrs: dict[str, Any] = {"state": state, "reason": reason, "flag": flag}
-        attrs |= {name: known.get(name) for name in ("seconds", "tracker") if name in known}
-        figures = self.plan.figures(known) if known else {}
+        attrs |= {name: known[name] for name in KEPT if name in known}
+        attrs |= self.plan.figures(known) if known else {}
+        attrs |= self.plan.interval(known)
+        self.spending.states[state] += 1
+        attrs |= self.spending.attrs()
         ordered = None if values is None else list(values.values())
-        attrs |= figures
-        self.record.finish(tried.number, _OPTUNA[state], ordered, constraints, attrs)
-        self.states[state] = self.states.get(state, 0) + 1
+        self.record.finish(tried.number, OPTUNA_STATES[state], ordered, constraints, attrs)
         told: list[float | None] | None = None if ordered is None else list(ordered)
         if state == "STOPPED":
             told = self._guess(tried.number, tried.rung, known)
@@ -382,14 +368,14 @@ class _Search:
         for number in sorted(self.waiting):
             note = notes.get(number, "the job ended while it waited")
             self._stopped(self.waiting.pop(number), note)
-        self.record.set_study_attrs({"ended": reason, "hypervolume": self.front.hypervolume})
+        self.record.set_study_attrs({"ended": reason, HYPERVOLUME: self.hypervolume})
         return Outcome(
             reason=reason,
-            asked=self.asked,
-            states=dict(self.states),
+            asked=self.spending.asked,
+            states=dict(self.spending.states),
             front=tuple(self.front.numbers),
-            hypervolume=self.front.hypervolume,
-            seconds=self.clock() - self.began,
+            hypervolume=self.hypervolume,
+            seconds=self.spending.seconds,
         )
 
 

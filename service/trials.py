@@ -2,22 +2,18 @@
 
 ``optuna.load_study`` and optuna-dashboard open it like any other. Only the holder of the job's
 lease writes: each transaction checks the token of the lease first. An event that was not
-acknowledged, because the process or the database died, is there wholly or not at all.
+acknowledged, because the process died, is there wholly or not at all. While the database is away
+an event is said again, and what an earlier attempt did after all is recognised: it counts once.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from optuna.distributions import (
-    BaseDistribution,
-    check_distribution_compatibility,
-    json_to_distribution,
-)
+from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy import Connection, Engine, bindparam, insert, select, update
+from sqlalchemy import Connection, Engine, insert
 
 from search_spaces._errors import ParetrackError
 from service import _optuna_tables as tables
@@ -25,7 +21,6 @@ from service._frozen_trials import load_trials
 from service._kept import (
     ReachedRung,
     find_measurement,
-    forget_rungs,
     load_rungs,
     put_measurement,
     put_rung,
@@ -39,48 +34,21 @@ from service._studies import (
     put_attrs,
     read_attrs,
 )
+from service._trial_rows import (
+    TrialRow,
+    end_trial,
+    find_trial,
+    first_distribution,
+    insert_trial,
+    next_number,
+    number_begun,
+)
 from service._upserts import put
 from service.database import reading, writing
 from service.leases import Lease, fence
+from service.outages import Patience
 
-# Made once: SQLAlchemy compiles a statement once, but to build it anew costs as much as to run it.
-_LOCK_STUDY = (
-    select(tables.STUDIES.c.study_id)
-    .where(tables.STUDIES.c.study_id == bindparam("study"))
-    .with_for_update()
-)
-_LAST_NUMBER = (
-    select(tables.TRIALS.c.number)
-    .where(
-        # Back by primary key to our last one, over a few trials of others at most; the sum keeps
-        # the planner from the index on studies, with which the time grows with the trials.
-        tables.TRIALS.c.study_id + 0 == bindparam("study"),
-        tables.TRIALS.c.trial_id >= bindparam("last"),
-    )
-    .order_by(tables.TRIALS.c.trial_id.desc())
-    .limit(1)
-)
-_FIND_TRIAL = select(tables.TRIALS.c.trial_id, tables.TRIALS.c.state).where(
-    tables.TRIALS.c.study_id == bindparam("study"), tables.TRIALS.c.number == bindparam("n")
-)
-_FIND_STATE = select(tables.TRIALS.c.trial_id, tables.TRIALS.c.state).where(
-    tables.TRIALS.c.trial_id == bindparam("id")
-)
-_END_TRIAL = (
-    update(tables.TRIALS)
-    .where(tables.TRIALS.c.trial_id == bindparam("id"), tables.TRIALS.c.state == TrialState.RUNNING)
-    .values(state=bindparam("ended"), datetime_complete=bindparam("end"))
-)
-_FIRST_DISTRIBUTION = (
-    select(tables.PARAMS.c.distribution_json)
-    .join_from(tables.PARAMS, tables.TRIALS, tables.PARAMS.c.trial_id == tables.TRIALS.c.trial_id)
-    .where(
-        tables.TRIALS.c.study_id == bindparam("study"),
-        tables.PARAMS.c.param_name == bindparam("name"),
-    )
-    .limit(1)
-)
-
+T = TypeVar("T")
 
 __all__ = ["ReachedRung", "Record", "TrialFinished", "read_rungs", "read_trials"]
 
@@ -94,10 +62,17 @@ class Record:
     LeaseLost and TrialFinished leave everything as it was."""
 
     def __init__(
-        self, engine: Engine, lease: Lease, name: str, study_id: int, objectives: int
+        self,
+        engine: Engine,
+        lease: Lease,
+        name: str,
+        study_id: int,
+        objectives: int,
+        patience: Patience,
     ) -> None:
         self._engine = engine
         self._lease = lease
+        self._patience = patience
         self._name = name
         self._study_id = study_id
         self._objectives = objectives
@@ -115,6 +90,7 @@ class Record:
         metric_names: Sequence[str],
         attrs: Mapping[str, Any],
         lease: Lease,
+        patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> "Record":
         """Create the study, or go on with it if it has the same objectives; ``attrs`` are set."""
         wanted = [
@@ -122,33 +98,34 @@ class Record:
         ]
         if len(metric_names) != len(wanted):
             raise ValueError(f"{len(wanted)} directions but metric names {list(metric_names)}")
-        with writing(engine) as connection:
-            fence(connection, lease)
+
+        def make(connection: Connection) -> int:
             study_id = find_study(connection, name)
             if study_id is None:
                 study_id = create_study(connection, name, wanted, metric_names)
             else:
                 check_objectives(connection, name, study_id, wanted, metric_names)
             put_attrs(connection, tables.STUDY_USER_ATTRS, "study_id", study_id, attrs)
-        return cls(engine, lease, name, study_id, len(wanted))
+            return study_id
+
+        study_id = _written(engine, lease, patience, make)
+        return cls(engine, lease, name, study_id, len(wanted), patience)
 
     def trials(self) -> list[FrozenTrial]:
         """All trials by number, as Optuna would read them."""
-        with reading(self._engine) as connection:
-            return load_trials(connection, self._study_id)
+        return self._read(lambda connection: load_trials(connection, self._study_id))
 
     def rungs(self) -> list[ReachedRung]:
         """What was decided at rungs, in the order of the decisions."""
-        with reading(self._engine) as connection:
-            return load_rungs(connection, self._study_id)
+        return self._read(lambda connection: load_rungs(connection, self._study_id))
 
     def study_attrs(self) -> dict[str, Any]:
-        with reading(self._engine) as connection:
-            return read_attrs(connection, tables.STUDY_USER_ATTRS, self._study_id)
+        table = tables.STUDY_USER_ATTRS
+        return self._read(lambda connection: read_attrs(connection, table, self._study_id))
 
     def set_study_attrs(self, attrs: Mapping[str, Any]) -> None:
-        with self._writing() as connection:
-            put_attrs(connection, tables.STUDY_USER_ATTRS, "study_id", self._study_id, attrs)
+        table, study = tables.STUDY_USER_ATTRS, self._study_id
+        self._write(lambda connection: put_attrs(connection, table, "study_id", study, attrs))
 
     def begin(
         self,
@@ -162,15 +139,23 @@ class Record:
         create_trial(
             state=TrialState.RUNNING, params=dict(params), distributions=dict(distributions)
         )
-        with self._writing() as connection:
+        start = tables.utc_now()
+        tried: list[int] = []  # ids that were written, but perhaps not kept
+
+        def write(connection: Connection) -> tuple[int, int]:
+            for trial_id in tried[-1:]:
+                number = number_begun(connection, self._study_id, trial_id, start)
+                if number is not None:
+                    return number, trial_id
             self._check_distributions(connection, distributions)
-            number = self._next_number(connection)
-            trial_id = self._insert_trial(connection, number)
-            rows = tables.param_rows(trial_id, params, distributions)
-            if rows:
-                connection.execute(insert(tables.PARAMS), rows)
-            put_attrs(connection, tables.USER_ATTRS, "trial_id", trial_id, user_attrs)
-            put_attrs(connection, tables.SYSTEM_ATTRS, "trial_id", trial_id, system_attrs)
+            number = next_number(connection, self._study_id, self._last_id)
+            if number is None:
+                raise no_job(self._engine, connection, self._name)
+            tried.append(insert_trial(connection, self._study_id, number, start))
+            self._put_asked(connection, tried[-1], params, distributions, user_attrs, system_attrs)
+            return number, tried[-1]
+
+        number, trial_id = self._write(write)
         self._ids[number] = trial_id
         self._last_id = trial_id
         self._distributions.update(distributions)
@@ -198,12 +183,15 @@ class Record:
             note=note,
             measurement=measurement,
         )
-        with self._writing() as connection:
+
+        def write(connection: Connection) -> None:
             trial_id = self._running(connection, number)
             put_rung(connection, trial_id, reached)
             for value in list(values.values())[:1]:
                 step = tables.intermediate_row(trial_id, steps, value)
                 put(connection, tables.INTERMEDIATE, [step], "trial_id", "step")
+
+        self._write(write)
 
     def finish(
         self,
@@ -216,77 +204,78 @@ class Record:
         """The end of a running trial, once and for all; a constraint holds where it is <= 0."""
         _check_end(state, values, constraints, self._objectives)
         named = {f"{tables.CONSTRAINT}{name}": float(value) for name, value in constraints.items()}
-        with self._writing() as connection:
-            trial_id = self._ids.get(number) or self._running(connection, number)
-            end = {"id": trial_id, "ended": state, "end": tables.utc_now()}
-            if connection.execute(_END_TRIAL, end).rowcount != 1:
+        end = tables.utc_now()
+
+        def write(connection: Connection) -> None:
+            trial_id = self._ids.get(number) or self._found(connection, number).trial_id
+            if not end_trial(connection, trial_id, state, end):
+                if self._found(connection, number) == TrialRow(trial_id, state, end):
+                    return  # by an attempt whose answer was lost
                 self._running(connection, number)  # says why it cannot end
             if values is not None:
                 rows = tables.value_rows(trial_id, values)
                 put(connection, tables.VALUES, rows, "trial_id", "objective")
             put_attrs(connection, tables.SYSTEM_ATTRS, "trial_id", trial_id, named)
             put_attrs(connection, tables.USER_ATTRS, "trial_id", trial_id, user_attrs)
+
+        self._write(write)
         self._ids.pop(number, None)
 
     def remember(
         self, digest: str, steps: int, tracked: bool, measurement: Mapping[str, Any]
     ) -> None:
         """Keep a measurement for every job; the first one of a candidate stays."""
-        with self._writing() as connection:
-            put_measurement(connection, self._name, digest, steps, tracked, measurement)
+        self._write(
+            lambda connection: put_measurement(
+                connection, self._name, digest, steps, tracked, measurement
+            )
+        )
 
     def remembered(self, digest: str, steps: int | None = None) -> dict[str, Any] | None:
         """What any job measured of a candidate: after exactly ``steps``, before it was tracked; or,
         without ``steps``, the most that is known: tracked rather than not, then the most steps."""
-        with reading(self._engine) as connection:
-            return find_measurement(connection, digest, steps)
+        return self._read(lambda connection: find_measurement(connection, digest, steps))
 
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        with writing(self._engine) as connection:
-            fence(connection, self._lease)
-            yield connection
+    def _write(self, event: Callable[[Connection], T]) -> T:
+        return _written(self._engine, self._lease, self._patience, event)
 
-    def _next_number(self, connection: Connection) -> int:
-        """One more than the last; locked as Optuna locks, should somebody add trials to the study
-        with Optuna itself."""
-        if connection.execute(_LOCK_STUDY, {"study": self._study_id}).first() is None:
-            raise no_job(self._engine, connection, self._name)
-        known = {"study": self._study_id, "last": self._last_id}
-        last = connection.execute(_LAST_NUMBER, known).scalar()
-        return 0 if last is None else last + 1
+    def _read(self, query: Callable[[Connection], T]) -> T:
+        def once() -> T:
+            with reading(self._engine) as connection:
+                return query(connection)
 
-    def _insert_trial(self, connection: Connection, number: int) -> int:
-        inserted = connection.execute(
-            insert(tables.TRIALS),
-            {
-                "number": number,
-                "study_id": self._study_id,
-                "state": TrialState.RUNNING,
-                "datetime_start": tables.utc_now(),
-            },
-        )
-        (trial_id,) = inserted.inserted_primary_key or (None,)
-        forget_rungs(connection, cast(int, trial_id))
-        return cast(int, trial_id)
+        return self._patience.outlast(once)
+
+    def _found(self, connection: Connection, number: int) -> TrialRow:
+        found = find_trial(connection, self._study_id, number, self._ids.get(number))
+        if found is None:
+            raise ParetrackError(f"job {self._name!r} has no trial {number}")
+        return found
 
     def _running(self, connection: Connection, number: int) -> int:
         """The id of a trial that runs."""
-        if number in self._ids:
-            found = connection.execute(_FIND_STATE, {"id": self._ids[number]}).one_or_none()
-        else:
-            found = connection.execute(
-                _FIND_TRIAL, {"study": self._study_id, "n": number}
-            ).one_or_none()
-        if found is None:
-            raise ParetrackError(f"job {self._name!r} has no trial {number}")
-        trial_id, state = found
-        if state != TrialState.RUNNING:
+        found = self._found(connection, number)
+        if found.state != TrialState.RUNNING:
             raise TrialFinished(
-                f"trial {number} of job {self._name!r} does not run: it is {state.name}; "
+                f"trial {number} of job {self._name!r} does not run: it is {found.state.name}; "
                 "nothing was changed"
             )
-        return cast(int, trial_id)
+        return found.trial_id
+
+    @staticmethod
+    def _put_asked(
+        connection: Connection,
+        trial_id: int,
+        params: Mapping[str, Any],
+        distributions: Mapping[str, BaseDistribution],
+        user_attrs: Mapping[str, Any],
+        system_attrs: Mapping[str, Any],
+    ) -> None:
+        rows = tables.param_rows(trial_id, params, distributions)
+        if rows:
+            connection.execute(insert(tables.PARAMS), rows)
+        put_attrs(connection, tables.USER_ATTRS, "trial_id", trial_id, user_attrs)
+        put_attrs(connection, tables.SYSTEM_ATTRS, "trial_id", trial_id, system_attrs)
 
     def _check_distributions(
         self, connection: Connection, distributions: Mapping[str, BaseDistribution]
@@ -295,10 +284,7 @@ class Record:
         for name, distribution in distributions.items():
             before = self._distributions.get(name)
             if before is None:
-                stored = connection.execute(
-                    _FIRST_DISTRIBUTION, {"study": self._study_id, "name": name}
-                ).scalar()
-                before = json_to_distribution(stored) if stored is not None else distribution
+                before = first_distribution(connection, self._study_id, name) or distribution
             if before is distribution:
                 continue
             try:
@@ -308,6 +294,20 @@ class Record:
                     f"parameter {name!r} of job {self._name!r} was {before} in its first trial and "
                     f"is {distribution} now; give a search over another space another name"
                 ) from error
+
+
+def _written(
+    engine: Engine, lease: Lease, patience: Patience, event: Callable[[Connection], T]
+) -> T:
+    """One transaction of the lease's holder. Who says it again waits at the fence for what is
+    left of the attempt before, and then sees what became of it."""
+
+    def once() -> T:
+        with writing(engine) as connection:
+            fence(connection, lease)
+            return event(connection)
+
+    return patience.outlast(once)
 
 
 def read_trials(engine: Engine, name: str) -> list[FrozenTrial]:

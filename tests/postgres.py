@@ -83,8 +83,18 @@ class Server:
             self.port = 0
         raise RuntimeError((self._folder / "log").read_text())
 
+    def start_again(self) -> None:
+        """At the same port, as soon as nothing is left of the one before."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            self._process = self._spawn()
+            if self._answers():
+                return
+            time.sleep(0.1)  # a killed server's own processes still hold its memory
+        raise RuntimeError((self._folder / "log").read_text())
+
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """SIGINT: at once but in order; SIGQUIT: as if it had crashed."""
+        """SIGINT: at once but in order; SIGQUIT: as if it had crashed; SIGKILL: it has."""
         assert self._process is not None
         self._process.send_signal(how)
         self._process.wait(timeout=60)

@@ -1,17 +1,18 @@
-"""What a search shows while it runs and when it has ended: bar, tables, picture, document."""
+"""What a search shows while it runs and when it has ended: bar, tables, document."""
 
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from service.terminal import Bar, table
+from workers.metrics import metric
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from service.controller import Finished
     from service.events import Event, Watch
+    from service.recorded import RecordedJob
 
 
 def watching(bar: Bar, trials: int) -> "Watch":
@@ -34,39 +35,42 @@ def watching(bar: Bar, trials: int) -> "Watch":
     return watch
 
 
-def draw(finished: "Finished", picture: Path) -> None:
-    from service.front_picture import draw_front
-
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    front = finished.outcome.front
-    draw_front(finished.plan, finished.reach.teacher, finished.trials, front, picture)
-
-
-def front_table(finished: "Finished") -> "Table":
-    """The front by cost, with the teacher's figures above it."""
-    plan = finished.plan
-    names = list(dict.fromkeys([m.name for m in plan.objectives]))
-    shown = [*names, *(x.metric for x in plan.limits if x.metric not in names), "parameters"]
-    columns = list(dict.fromkeys(shown))
-    rows = [["teacher", *_row(plan.figures(finished.reach.teacher), columns), ""]]
-    by_number = {trial.number: trial for trial in finished.trials}
-    front = sorted(finished.outcome.front, key=lambda n: by_number[n].values[1])
-    for number in front:
-        attrs = by_number[number].user_attrs
-        rows.append([str(number), *_row(attrs, columns), str(attrs.get("flag", ""))])
+def front_table(job: "RecordedJob") -> "Table":
+    """The front by cost, with the teacher's figures above it; the knee is marked in the notes."""
+    columns = shown_metrics(job)
+    rows = [["teacher", *_row(job.teacher, columns), ""]]
+    places = tracker_folders(job)
+    for trial in job.front:
+        notes = ["knee"] if trial.number == job.knee else []
+        notes += [trial.flag] if trial.flag else []
+        notes += [trial.tracker] if trial.tracker and places is None else []
+        rows.append([str(trial.number), *_row(trial.figures, columns), "; ".join(notes)])
     return table(("trial", *columns, "note"), rows, title="The front")
 
 
-def _row(figures: Mapping[str, Any], names: list[str]) -> list[str]:
-    from workers.metrics import metric
+def shown_metrics(job: "RecordedJob") -> list[str]:
+    """What the front is over, what is bounded, and what anybody asks."""
+    names = [m.name for m in (*job.metrics, *job.objectives)]
+    return list(dict.fromkeys([*names, *(x.metric for x in job.limits), "parameters"]))
 
-    found = []
-    for name in names:
-        figure = figures.get(name)
-        counted = metric(name).unit in ("MACs", "parameters", "bytes")
-        text = "-" if figure is None else f"{figure / 1e6:.3f} M" if counted else f"{figure:.3f}"
-        found.append(text)
-    return found
+
+def tracker_folders(job: "RecordedJob") -> str | None:
+    """The one folder where each trial's tracker lies under its number; None: they are elsewhere."""
+    above = {trial.tracker.removesuffix(f"/{trial.number}") for trial in job.front}
+    regular = all(trial.tracker.endswith(f"/{trial.number}") for trial in job.front)
+    return above.pop() if regular and len(above) == 1 else None
+
+
+def _row(figures: Mapping[str, Any], names: list[str]) -> list[str]:
+    return [shown_figure(name, figures.get(name)) for name in names]
+
+
+def shown_figure(name: str, figure: float | None) -> str:
+    """A figure as a table has it: counts in millions."""
+    if figure is None:
+        return "-"
+    counted = metric(name).unit in ("MACs", "parameters", "bytes")
+    return f"{figure / 1e6:.3f} M" if counted else f"{figure:.3f}"
 
 
 def gate_table(finished: "Finished") -> "Table":

@@ -53,7 +53,7 @@ def written(path: Path, folder: Path, **words: Any) -> Path:
 def test_killed_and_started_again_a_search_ends_with_a_front(
     paretrack: Command, job: Path, tmp_path: Path
 ) -> None:
-    words = [sys.executable, "-c", RUN, "search", "night", "--job", str(job), "--json"]
+    words = [sys.executable, "-c", RUN, "search", str(job), "--name", "night", "--json"]
     database = tmp_path / "home" / "paretrack.db"
     process = subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
@@ -69,10 +69,10 @@ def test_killed_and_started_again_a_search_ends_with_a_front(
     engine.dispose()
     assert len(before) >= 2
 
-    held = paretrack("search", "night", "--job", job)
+    held = paretrack("search", job, "--name", "night")
     assert (held.code, "is worked on by process" in held.err) == (2, True), held.err
     expire(database)
-    ran = paretrack("search", "night", "--job", job, "--json")
+    ran = paretrack("search", job, "--name", "night", "--json")
 
     assert ran.code == 0, ran.err
     found = json.loads(ran.out)
@@ -115,7 +115,7 @@ def expire(database: Path) -> None:
 def test_a_bad_job_is_one_screen_and_exit_code_2(
     paretrack: Command, job: Path, tmp_path: Path, words: dict[str, Any], said: str
 ) -> None:
-    ran = paretrack("search", "x", "--job", written(job, tmp_path, **words))
+    ran = paretrack("search", written(job, tmp_path, **words))
 
     assert ran.code == 2
     assert said in " ".join(ran.err.split())
@@ -123,7 +123,26 @@ def test_a_bad_job_is_one_screen_and_exit_code_2(
     assert "Traceback" not in ran.err
 
 
-def test_a_job_file_that_is_no_document_is_said(paretrack: Command, tmp_path: Path) -> None:
-    (tmp_path / "broken.json").write_text("{")
-    ran = paretrack("search", "x", "--job", tmp_path / "broken.json")
-    assert (ran.code, "is not a JSON document" in ran.err) == (2, True)
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("broken.json", "{", "it is not a JSON document"),
+        ("broken.yaml", "limits: [", "it is not a YAML document"),
+        ("list.yaml", "- 1", "expected an object, got list"),
+        ("twice.yaml", "steps: 1\nsteps: 2", "'steps' stands there twice"),
+        ("nowhere.yaml", None, "No such file"),
+        ("unknown.yaml", "trails: 3", "trails"),
+    ],
+)
+def test_a_job_file_that_cannot_be_read_is_said(
+    paretrack: Command, tmp_path: Path, file: str, text: str | None, said: str
+) -> None:
+    if text is not None:
+        (tmp_path / file).write_text(text)
+    ran = paretrack("search", tmp_path / file)
+    assert (ran.code, said in ran.err) == (2, True), ran.err
+
+
+def test_a_resource_without_an_amount_is_said(paretrack: Command, job: Path) -> None:
+    ran = paretrack("search", job, "--pool", "ray", "--resource", "jetson")
+    assert (ran.code, "expected a name and a number" in ran.err) == (2, True)

@@ -56,6 +56,15 @@ def test_sqlite_is_set_up_on_every_connection(tmp_path: Path) -> None:
     engine.dispose()
 
 
+def test_a_transaction_that_sleeps_is_ended_by_postgresql(postgres: Server) -> None:
+    engine = open_database(postgres.new_database())
+    with engine.connect() as one, engine.connect() as two:
+        for connection in (one, two):
+            limit = connection.scalar(text("SHOW idle_in_transaction_session_timeout"))
+            assert limit == "1min"
+    engine.dispose()
+
+
 def test_a_file_with_an_odd_name_is_opened(tmp_path: Path) -> None:
     for name in ("per%cent {brace}.db", "what? #1 @home.db", "größe.db"):
         open_database(embedded_url(tmp_path / name)).dispose()

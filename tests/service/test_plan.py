@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from search_spaces import ParetrackError, Sampled, largest
+from service.front import hypervolume
 from tests.service.jobs import Bench
 from tests.service.table_pool import judged
 
@@ -86,13 +87,25 @@ def test_constraints_are_shares_of_their_bounds_and_only_of_what_is_known(here: 
     assert set(made.constraints(complete)) == {"parameters<=6126", "average_overlap>=0.5"}
 
 
-def test_a_measurement_is_complete_only_with_all_that_the_job_asks_for(here: Bench) -> None:
+def test_an_earlier_measurement_serves_if_it_says_all_that_is_asked_and_of_such_a_machine(
+    here: Bench,
+) -> None:
     made = here.plan()
     whole = made.the_teacher()
+    measured, now = judged(whole, None).to_json(), judged(whole, "gates").to_json()
 
-    assert made.complete(judged(whole, None).to_json())
-    assert not made.complete(judged(whole, 0).to_json())
-    assert not here.plan(limits=["step_ms.eager<=8"]).complete(judged(whole, None).to_json())
+    assert made.says_all(measured, now)
+    assert not made.says_all(judged(whole, 0).to_json(), now)
+    assert not made.says_all(measured, {**now, "environment": {"device": "another"}})
+    assert not here.plan(limits=["step_ms.eager<=8"]).says_all(measured, now)
+
+
+def test_a_perfect_tracker_at_no_cost_fills_the_hypervolume(here: Bench) -> None:
+    made = here.plan(costs=["macs_frame", "parameters"])
+    whole = judged(made.the_teacher(), None).to_json()
+    perfect = made.minimised({"average_overlap": 1.0, "macs_frame": 0.0, "parameters": 0.0})
+
+    assert hypervolume([perfect], made.reference(whole)) == made.everything(whole) > 0
 
 
 def test_fewer_macs_without_less_latency_are_flagged(here: Bench) -> None:

@@ -21,3 +21,11 @@ def test_the_users_folder_is_found_where_no_shell_has_expanded_it(
 def test_a_user_whom_nobody_knows_is_an_error_that_names_the_variable() -> None:
     with pytest.raises(ParetrackError, match=r"PARETRACK_HOME.*nobody-of-this-name"):
         read_settings({"PARETRACK_HOME": "~nobody-of-this-name/x"})
+
+
+def test_a_database_and_a_cluster_are_our_own_unless_somebody_names_one() -> None:
+    named = {"PARETRACK_DATABASE_URL": "postgresql://h/d", "PARETRACK_RAY_ADDRESS": "ray:6379"}
+    told = read_settings(named)
+    assert (told.database_url, told.ray_address) == ("postgresql://h/d", "ray:6379")
+    alone = read_settings(dict.fromkeys(named, ""))
+    assert (alone.database_url, alone.ray_address) == (None, None)

@@ -5,7 +5,6 @@ process, which lets it wait for ever, can harm the controller. It hears ``PoolBr
 ``silence`` seconds and may open another pool.
 """
 
-import os
 import pickle
 import shutil
 import tempfile
@@ -27,8 +26,7 @@ from workers.on_ray._messages import (
     Ready,
     Setup,
 )
-from workers.on_ray._node import HOME
-from workers.on_ray._process import DriverProcess, token_file
+from workers.on_ray._process import DriverProcess, environment, short_folder
 from workers.pool import (
     Assignment,
     Done,
@@ -79,7 +77,7 @@ class RayPool:
         self._beaten = time.monotonic()
         self.address = address or ""
         travelling = _travelling(work)
-        self._folder = Path(tempfile.mkdtemp(prefix="pt-", dir=_short_folder()))
+        self._folder = Path(tempfile.mkdtemp(prefix="pt-", dir=short_folder()))
         setup = Setup(
             address=address,
             local=local,
@@ -91,11 +89,11 @@ class RayPool:
             beat_every=min(2.0, silence / 5),
             folder=self._folder,
         )
-        environment = _environment(home.absolute())
-        if address is None:
-            environment |= {"RAY_TMPDIR": str(self._folder), **_health_checks(silence)}
+        theirs = environment(home, None if address else self._folder, silence)
         with self._changed:  # it may end, and be heard to, before it has its name here
-            self._driver = DriverProcess(environment, self._folder / "driver.log", self._take)
+            self._driver = DriverProcess(
+                "workers.on_ray._driver", theirs, self._folder / "driver.log", self._take
+            )
         self._driver.send(setup)
         self._wait_for_ray(setup)
 
@@ -235,28 +233,3 @@ def _travelling(work: Work) -> bytes:
             f"workers on other machines get work by its importable name: {error}; "
             "give a function of a module"
         ) from error
-
-
-def _environment(home: Path) -> dict[str, str]:
-    """The driver's. Whoever runs a cluster with a token of its own says so in Ray's variables."""
-    found = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", HOME: str(home)}
-    found.setdefault("RAY_AUTH_MODE", "token")
-    if "RAY_AUTH_TOKEN" not in found and "RAY_AUTH_TOKEN_PATH" not in found:
-        found["RAY_AUTH_TOKEN_PATH"] = str(token_file(home))
-    return found
-
-
-def _health_checks(silence: float) -> dict[str, str]:
-    """Left alone, Ray takes a minute to give up a node process that hangs."""
-    pause = str(max(3000, round(silence * 1000 / 6)))  # three times a pause and a check
-    return {
-        "RAY_health_check_period_ms": pause,
-        "RAY_health_check_timeout_ms": pause,
-        "RAY_health_check_failure_threshold": "3",
-    }
-
-
-def _short_folder() -> str:
-    """Ray has sockets below it, and the path of a socket has 107 characters at most."""
-    found = tempfile.gettempdir()
-    return found if len(found) <= 16 else "/tmp"

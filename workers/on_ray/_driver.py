@@ -1,4 +1,4 @@
-"""The process that drives Ray; the only file that imports it.
+"""The process that drives Ray for a pool.
 
 An attempt at an assignment is one Ray task that streams happenings and then the measurement. Its
 stream is dropped when its worker or node dies: a late answer has nobody left who could hear it.
@@ -7,7 +7,6 @@ stream is dropped when its worker or node dies: a late answer has nobody left wh
 import asyncio
 import os
 import shutil
-import socket
 import sys
 import threading
 import traceback
@@ -21,6 +20,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from workers.on_ray._connection import connect, dead, store_gone
 from workers.on_ray._messages import (
     Beat,
     Broken,
@@ -50,7 +50,7 @@ def main() -> None:
     line = Connection(descriptor)
     setup: Setup = line.recv()
     try:
-        address = _connect(setup)
+        address = connect(setup.address, setup.local)
     except Exception as error:  # Ray has many, and what it says is shown to the operator
         traceback.print_exc()
         line.send(Broken(f"{type(error).__name__}: {error}"))
@@ -62,40 +62,6 @@ def main() -> None:
         ray.shutdown()
         end_session(os.getpid())
         shutil.rmtree(setup.folder, ignore_errors=True)
-
-
-def _connect(setup: Setup) -> str:
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if setup.address is not None:
-        _join(setup.address, quiet)
-    else:
-        ray.init(
-            address="local",
-            num_cpus=setup.local.cpus,
-            num_gpus=setup.local.gpus,
-            resources=dict(setup.local.resources) or None,
-            object_store_memory=setup.local.object_store_mb * 1_000_000,
-            include_dashboard=False,
-            **quiet,
-        )
-    return str(ray.get_runtime_context().gcs_address)
-
-
-def _join(address: str, quiet: dict[str, Any]) -> None:
-    host, _, port = address.rpartition(":")
-    if host and port.isdigit():
-        try:
-            socket.create_connection((host, int(port)), timeout=10).close()
-        except OSError as error:  # Ray itself would go on trying for minutes
-            raise ConnectionError(f"nobody listens there ({error}); start Ray there") from error
-    try:
-        ray.init(address=address, **quiet)
-    except ConnectionError as error:
-        token = os.environ.get("RAY_AUTH_TOKEN_PATH")
-        raise ConnectionError(
-            f"{str(error).rstrip('.')}. Does a node of it run on this machine, and does every node "
-            f"have the token of {token}? (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN_PATH=...)"
-        ) from error
 
 
 @ray.remote(num_returns="streaming", max_retries=0)
@@ -175,14 +141,19 @@ class _Driver:
 
     async def _beat(self) -> None:
         """Say how many candidates fit, as long as Ray answers; silence is noticed elsewhere."""
-        node = ray.get_runtime_context().get_node_id()
+        context = ray.get_runtime_context()
+        node, store = context.get_node_id(), str(context.gcs_address)
+        ours = self._setup.address is None  # that of a cluster may come back
         while True:
+            if ours and (problem := await asyncio.to_thread(store_gone, store)):
+                self._send(Broken(problem))
+                return
             try:
                 nodes = await asyncio.to_thread(ray.nodes)
             except RayError:
                 traceback.print_exc()
             else:
-                if problem := _dead(nodes, node):
+                if problem := dead(nodes, node):
                     self._send(Broken(problem))
                     return
                 self._give_up_on({n["NodeID"] for n in nodes if not n["Alive"]})
@@ -291,20 +262,6 @@ class _Driver:
             checksum, packed = pack(files)
             self._teachers[stamp] = checksum, [ray.put(packed)]
         return self._teachers[stamp]
-
-
-def _dead(nodes: list[dict[str, Any]], own: str) -> str | None:
-    """What is wrong with the node that this driver depends on."""
-    raylet = next((n["RayletSocketName"] for n in nodes if n["NodeID"] == own and n["Alive"]), None)
-    if raylet is None:
-        return "Ray has given up the node of this machine"
-    try:
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(5)
-            probe.connect(raylet)
-    except OSError as error:
-        return f"Ray's node process on this machine is gone ({error})"
-    return None
 
 
 def _fitting(nodes: list[dict[str, Any]], needs: Needs) -> int:

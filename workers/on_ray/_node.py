@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces import ParetrackError
 from workers._carrying_out import Throttled, carry_out
+from workers.on_ray._process import HOME
 from workers.pool import Assignment, Hear, Work
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 Packed = dict[str, bytes]  # the files of a teacher by name
 DATA = "PARETRACK_DATA"
-HOME = "PARETRACK_HOME"
 
 
 def pack(files: Sequence[Path]) -> tuple[str, Packed]:

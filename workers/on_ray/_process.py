@@ -9,6 +9,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,25 +18,30 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
-from workers.on_ray._messages import FromDriver, ToDriver
-
+HOME = "PARETRACK_HOME"
 # Not with -m: what Ray is given to pickle must not come from a module called __main__.
-_MAIN = "from workers.on_ray._driver import main; main()"
+_MAIN = "from {} import main; main()"
 _LOGGED = 6  # last lines of the log that are shown
 
 
 class DriverProcess:
-    """``take`` hears every message, and None when the process is gone; from another thread."""
+    """``main`` of a module in a child. ``take`` hears every message, and None when the process is
+    gone; from another thread."""
 
     def __init__(
-        self, environment: Mapping[str, str], log: Path, take: Callable[[FromDriver | None], None]
+        self,
+        module: str,
+        environment: Mapping[str, str],
+        log: Path,
+        take: Callable[[Any], None],
     ) -> None:
         self._line, its_end = Pipe()
         self._log = log
         with log.open("wb") as output, its_end:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _MAIN, str(its_end.fileno())],
+                [sys.executable, "-c", _MAIN.format(module), str(its_end.fileno())],
                 env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -44,7 +50,7 @@ class DriverProcess:
                 start_new_session=True,
             )
         self.pid = self._process.pid
-        self._outbox: SimpleQueue[ToDriver | None] = SimpleQueue()
+        self._outbox: SimpleQueue[Any] = SimpleQueue()
         self._threads = [
             threading.Thread(target=_write, args=(self._line, self._outbox), daemon=True),
             threading.Thread(target=_read, args=(self._line, take), daemon=True),
@@ -52,7 +58,7 @@ class DriverProcess:
         for thread in self._threads:
             thread.start()
 
-    def send(self, message: ToDriver) -> None:
+    def send(self, message: object) -> None:
         """Returns at once, even where nobody reads."""
         self._outbox.put(message)
 
@@ -81,7 +87,7 @@ class DriverProcess:
         return " | ".join(line.strip() for line in lines[-_LOGGED:] if line.strip())
 
 
-def _write(line: Connection, outbox: "SimpleQueue[ToDriver | None]") -> None:
+def _write(line: Connection, outbox: "SimpleQueue[Any]") -> None:
     while (message := outbox.get()) is not None:
         try:
             line.send(message)
@@ -89,7 +95,7 @@ def _write(line: Connection, outbox: "SimpleQueue[ToDriver | None]") -> None:
             return
 
 
-def _read(line: Connection, take: Callable[[FromDriver | None], None]) -> None:
+def _read(line: Connection, take: Callable[[Any], None]) -> None:
     while True:
         try:
             message = line.recv()
@@ -118,6 +124,35 @@ def session_processes(session: int) -> list[int]:
             if int(its_session) == session and state != "Z" and int(entry.name) != os.getpid():
                 found.append(int(entry.name))
     return found
+
+
+def environment(home: Path, folder: Path | None, silence: float) -> dict[str, str]:
+    """The driver's. ``folder``: of a Ray of its own. Whoever runs a cluster with a token of its own
+    says so in Ray's variables."""
+    home = home.absolute()
+    found = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", HOME: str(home)}
+    found.setdefault("RAY_AUTH_MODE", "token")
+    if "RAY_AUTH_TOKEN" not in found and "RAY_AUTH_TOKEN_PATH" not in found:
+        found["RAY_AUTH_TOKEN_PATH"] = str(token_file(home))
+    if folder is not None:
+        found |= {"RAY_TMPDIR": str(folder), **_health_checks(silence)}
+    return found
+
+
+def _health_checks(silence: float) -> dict[str, str]:
+    """Left alone, Ray takes a minute to give up a node process that hangs."""
+    pause = str(max(3000, round(silence * 1000 / 6)))  # three times a pause and a check
+    return {
+        "RAY_health_check_period_ms": pause,
+        "RAY_health_check_timeout_ms": pause,
+        "RAY_health_check_failure_threshold": "3",
+    }
+
+
+def short_folder() -> str:
+    """Ray has sockets below it, and the path of a socket has 107 characters at most."""
+    found = tempfile.gettempdir()
+    return found if len(found) <= 16 else "/tmp"
 
 
 def token_file(home: Path) -> Path:

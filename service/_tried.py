@@ -1,0 +1,32 @@
+"""A trial on its way through a search, and what stays of it in the record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.trial import TrialState
+
+from search_spaces import Sampled
+from service.samplers import Asked
+
+# What Optuna calls our states. Its COMPLETE are those with all objectives: the front is of them.
+OPTUNA_STATES = {
+    "COMPLETE": TrialState.COMPLETE,
+    "INFEASIBLE": TrialState.PRUNED,
+    "STOPPED": TrialState.PRUNED,
+    "FAILED": TrialState.FAIL,
+}
+
+# What a trial keeps of its measurement, beside its figures.
+KEPT = ("seconds", "tracker", "environment", "dataset_version")
+
+
+@dataclass
+class Tried:
+    """A trial on its way: what was asked, and how far it has come."""
+
+    number: int
+    asked: Asked[Sampled]
+    digest: str
+    rung: int = 0  # the one that it is trained for, or waits at
+    measurement: Mapping[str, Any] = field(default_factory=dict)
