@@ -26,6 +26,7 @@ from service.commands import (
     search,
     track,
     train,
+    tune_recipe,
 )
 
 app = typer.Typer(
@@ -39,6 +40,7 @@ app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("search")(search.search)
+app.command("tune-recipe")(tune_recipe.tune_recipe)
 app.command("front")(front.front)
 app.command("track")(track.track)
 app.command("export")(export.export)
