@@ -53,7 +53,7 @@ class Job:
     limits: tuple[str, ...] = ()  # "step_ms.onnx_runtime<=8"
     sampler: str = "tpe"  # ahead in a job's first 50 trials; at 200 nsga2 has overtaken it
     early_stopping: str = "mo_asha"
-    rungs: tuple[int, ...] = (0, 25)  # steps of recovery; the last comparison is at its end
+    rungs: tuple[int, ...] = (0,)  # steps of recovery after which candidates are compared
     rung_accuracy: str = "one_step_iou"  # ranks best for its cost
     steps: int = 100  # of a whole recovery
     recipe: Mapping[str, Any] | None = None  # None: the teacher's, for ``steps``
@@ -99,13 +99,7 @@ class Job:
 
 
 def job_from_json(data: Any) -> Job:
-    """The job that a document describes; an error names the field in the way.
-
-    With few steps and no word of rungs, of the usual ones those that such a recovery reaches.
-    """
-    steps = data.get("steps") if isinstance(data, dict) else None
-    if isinstance(steps, int) and "rungs" not in data:
-        data = {**data, "rungs": [rung for rung in Job.rungs if rung < max(steps, 1)]}
+    """The job that a document describes; an error names the field in the way."""
     try:
         return value_from_json(Job, data)
     except ArchitectureError as error:  # what it calls anything that does not fit

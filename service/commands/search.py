@@ -244,6 +244,7 @@ def _answer(
     said = ", ".join(f"{count} {state.lower()}" for state, count in outcome.states.items())
     terminal.say(f"{outcome.reason}: {outcome.asked} asked ({said}) in {outcome.seconds:.0f} s")
     terminal.say(f"the picture: {picture}")
-    if outcome.front:
-        folder = finished.trials[outcome.front[0]].user_attrs["tracker"]
-        terminal.say(f"next: paretrack export ./bundle --tracker {folder}")
+    if recorded.front:
+        best = min(recorded.front, key=lambda trial: recorded.point(trial.figures))
+        terminal.say("the most accurate of them, to be taken along:")
+        terminal.say(f"paretrack export ./bundle --tracker {best.tracker}")

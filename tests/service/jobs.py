@@ -49,6 +49,7 @@ class Bench:
             "data": {"dataset": "folder", "root": str(self.home)},
             "budget": {"trials": 12},
             "sampler": "random",
+            "rungs": [0, 25],
             **words,
         }
         return job_from_json(asked)

@@ -47,7 +47,7 @@ def test_a_job_is_what_its_file_says_but_for_the_options_given(tmp_path: Path) -
     path.write_text(SPEC)
     job = _job(str(path), {"steps": None, "seed": 3, "budget": {"trials": 5, "plateau": None}})
 
-    assert (job.name, job.seed, job.steps, job.rungs) == ("street", 3, 20, (0,))
+    assert (job.name, job.seed, job.steps) == ("street", 3, 20)
     assert (job.budget.trials, job.budget.plateau) == (5, 12)
     assert (job.limits, job.data.judged_count) == (("step_ms.onnx_runtime<=2",), 8)
     assert job.space == {"channels": {"least": 0.25}}
