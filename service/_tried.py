@@ -7,6 +7,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from search_spaces import Sampled
+from service._kept import ReachedRung
 from service.samplers import Asked
 
 # What Optuna calls our states. Its COMPLETE are those with all objectives: the front is of them.
@@ -30,3 +31,14 @@ class Tried:
     digest: str
     rung: int = 0  # the one that it is trained for, or waits at
     measurement: Mapping[str, Any] = field(default_factory=dict)
+
+
+def unanswered(
+    reached: Mapping[int, ReachedRung], training: Mapping[int, int], number: int
+) -> bool:
+    """Whether a trial was with a worker when its controller ended."""
+    return number not in reached or training.get(number, 0) > reached[number].rung
+
+
+def is_broken(constraints: Mapping[str, float]) -> bool:
+    return any(violation > 0 for violation in constraints.values())

@@ -42,7 +42,7 @@ from service.front import crowding, ranks
 
 T = TypeVar("T")
 
-POPULATION = 14  # of the genetic samplers: measured on 100 trials, where Optuna's 50 learn nothing
+POPULATION = 20  # of the genetic samplers: docs/decisions/0014-defaults-of-a-search.md
 GRID_AT_MOST = 10_000
 ENUMERATED_AT_MOST = 100_000  # a space of this size is listed to find what was not tried yet
 AGAIN = 5  # so often a sampler is asked again when it proposes what was tried

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import ParetrackError, Sampled, sample, size
 from service._guesses import Guesses
-from service._tried import KEPT, OPTUNA_STATES, Tried
+from service._tried import KEPT, OPTUNA_STATES, Tried, is_broken, unanswered
 from service.early_stopping import Decision, RungResult
 from service.events import Event, Outcome, Watch
 from service.front import Front
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from workers.pool import Pool, Report
 
 FAILURES_IN_A_ROW = 10  # so many, and it is not the candidates
+TAKEN_UP = 5  # times that what an earlier controller left is begun again
 REPETITIONS = 1000  # of what was tried, and there is nothing else to try
 WENT_ON = "went_on"  # the verdict at a rung that a trial is on its way to
 
@@ -110,11 +111,22 @@ class _Search:
         for trial in self.stored:
             if trial.state.is_finished():
                 self._recall(trial, reached.get(trial.number))
-        for trial in self.stored:
-            if not trial.state.is_finished():
-                self._resume(trial, reached.get(trial.number), training.get(trial.number, 0))
         self.spending.take_up(self.stored)
         self.spending.recall(self.hypervolume)
+        running = [trial for trial in self.stored if not trial.state.is_finished()]
+        begun = [n for n in (t.number for t in running) if unanswered(reached, training, n)]
+        times = self._times_taken_up(begun)
+        for trial in running:
+            self._resume(trial, reached.get(trial.number), training.get(trial.number, 0), times)
+
+    def _times_taken_up(self, running: Sequence[int]) -> Mapping[int, int]:
+        """How often each has been found with a worker, this time included."""
+        if not running:
+            return {}
+        before = self.record.study_attrs().get("taken_up", {})
+        times = {number: before.get(str(number), 0) + 1 for number in running}
+        self.record.set_study_attrs({"taken_up": {str(n): count for n, count in times.items()}})
+        return times
 
     def _recall(self, trial: FrozenTrial, at: ReachedRung | None) -> None:
         self.spending.states[str(trial.user_attrs["state"])] += 1
@@ -122,17 +134,22 @@ class _Search:
         if at is not None and trial.state == TrialState.PRUNED:
             guess = self._guess(trial.number, at.rung, at.measurement or {})
         self.view.add(trial, guess)
-        if trial.state == TrialState.COMPLETE and not _broken(trial.constraints):
+        if trial.state == TrialState.COMPLETE and not is_broken(trial.constraints):
             self.front.add(trial.number, self.plan.point(trial.values))
 
-    def _resume(self, trial: FrozenTrial, at: ReachedRung | None, training: int) -> None:
+    def _resume(
+        self, trial: FrozenTrial, at: ReachedRung | None, training: int, times: Mapping[int, int]
+    ) -> None:
         asked = self.view.running(trial, self.sampled)
         tried = Tried(trial.number, asked, trial.user_attrs["digest"], training)
         if at is not None:
             tried.measurement = at.measurement or {}
             self._tell_guess(tried, at.rung)
-        if at is None or training > at.rung:
-            self._begin(tried)
+        if at is None or trial.number in times:
+            if times[trial.number] > TAKEN_UP:
+                self._failed(tried, f"begun {TAKEN_UP} times more, and its controllers ended first")
+            else:
+                self._begin(tried)
             return
         tried.rung = at.rung
         self.waiting[trial.number] = tried
@@ -309,7 +326,7 @@ class _Search:
         values = self.plan.values(measurement)
         point = self.plan.minimised(values)
         self.guesses.final(tried.number, point[0])
-        if not _broken(self.plan.constraints(measurement)):
+        if not is_broken(self.plan.constraints(measurement)):
             self.front.add(tried.number, point)
             self.spending.front_is(self.hypervolume)
         flag = self.plan.flag(measurement, self.reach.teacher)
@@ -377,7 +394,3 @@ class _Search:
             hypervolume=self.hypervolume,
             seconds=self.spending.seconds,
         )
-
-
-def _broken(constraints: Mapping[str, float]) -> bool:
-    return any(violation > 0 for violation in constraints.values())

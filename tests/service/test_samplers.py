@@ -127,7 +127,7 @@ def test_a_restart_goes_on_where_it_stopped(name: str) -> None:
 @pytest.mark.parametrize("name", ["nsga2", "nsga3"])
 def test_generations_and_parents_are_the_same_after_a_restart(name: str) -> None:
     first = view(name)
-    record = search(first, 85)
+    record = search(first, 6 * POPULATION + 1)
     again = restored(name, record)
     [one], [other] = search(first, 1), search(again, 1)
     key = next(k for k in one.system_attrs if k.endswith("generation"))

@@ -13,9 +13,11 @@ from service.controller import Finished
 from service.database import embedded_url, open_database
 from service.events import Event
 from service.job import Job
+from service.search import TAKEN_UP
 from service.trials import Record, read_rungs, read_trials
 from tests.service.jobs import Bench, brute_front
 from tests.service.table_pool import Disk, TablePool
+from workers.pool import Assignment
 
 
 class Crash(Exception):  # noqa: N818 - the process is gone
@@ -157,6 +159,22 @@ def test_a_crash_right_after_a_commit_costs_nothing(
     assert all(t.state.is_finished() for t in finished.trials)
     assert max(disk.steps_done.values()) == 1
     assert set(finished.outcome.front) == brute_front(finished.trials, finished.plan) != set()
+
+
+def test_a_candidate_that_ends_every_controller_is_given_up(here: Bench, engine: Engine) -> None:
+    def instead(assignment: Assignment) -> None:
+        if assignment.ticket == "2:0":
+            raise Crash
+
+    disk, job = Disk(), grid(here, "none")
+    for _ in range(TAKEN_UP + 1):
+        with pytest.raises(Crash):
+            here.run(engine, TablePool(1, disk, instead), job)
+    finished = here.run(engine, TablePool(1, disk, instead), job)
+
+    assert finished.trials[2].state == TrialState.FAIL
+    assert "its controllers ended first" in finished.trials[2].user_attrs["reason"]
+    assert finished.outcome.states == {"COMPLETE": 8, "FAILED": 1}
 
 
 def test_who_went_on_goes_on_after_a_crash_whoever_is_better_by_then(
