@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -53,16 +53,31 @@ class Terminal:
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", markup=False),
         )
-        with Progress(*columns, console=self._err, transient=False) as progress:
+        with _Shown(*columns, console=self._err, transient=False) as progress:
             yield Bar(progress, progress.add_task(title, total=1, note=""))
+            progress.below = []
+
+
+class _Shown(Progress):
+    """A bar, and tables below it while it moves."""
+
+    below: Sequence[Table] = ()
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield from super().get_renderables()
+        yield from self.below
 
 
 class Bar:
-    """One line of progress."""
+    """One line of progress, and what a command shows below it."""
 
-    def __init__(self, progress: Progress, task: TaskID) -> None:
+    def __init__(self, progress: _Shown, task: TaskID) -> None:
         self._progress = progress
         self._task = task
+
+    def below(self, *tables: Table) -> None:
+        """Shown until the bar ends, to people at a terminal."""
+        self._progress.below = tables if self._progress.console.is_terminal else ()
 
     def show(self, done: float, total: float, note: str = "", title: str | None = None) -> None:
         """Where things stand; ``title`` renames the line when the work moves on."""

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from service.terminal import Bar, table
@@ -15,24 +16,80 @@ if TYPE_CHECKING:
     from service.recorded import RecordedJob
 
 
+NEWEST = 8  # trials that are shown while a search runs
+
+
 def watching(bar: Bar, trials: int) -> "Watch":
-    """Shows on a bar how far a search is and what its newest trial goes through."""
-    states: Counter[str] = Counter()
-    best: dict[str, float] = {}
+    """Shows on a bar how far a search is; below it the newest trials and the front as it is."""
+    seen = _Seen()
 
     def watch(event: "Event") -> None:
-        if event.kind == "finished":
-            states[event.state] += 1
-            for name, figure in list(event.values.items())[:1]:
-                best[name] = max(best.get(name, figure), figure)
-        feasible = sum(states.values()) - states["INFEASIBLE"]
-        note = ", ".join(f"{n} {state.lower()}" for state, n in states.items())
-        note += "".join(f"; best {name} {figure:.3f}" for name, figure in best.items())
-        if event.happening is not None:
-            note += f"  trial {event.number}: {event.happening.step}"
-        bar.show(feasible, trials, note)
+        seen.hear(event)
+        bar.show(seen.feasible, trials, seen.note)
+        bar.below(seen.newest(), seen.front())
 
     return watch
+
+
+@dataclass
+class _Seen:
+    """What a search has said of its trials so far."""
+
+    states: Counter[str] = field(default_factory=Counter)
+    told: dict[int, tuple[str, Mapping[str, float], str]] = field(default_factory=dict)
+    complete: dict[int, Mapping[str, float]] = field(default_factory=dict)
+
+    def hear(self, event: "Event") -> None:
+        state, values, note = self.told.pop(event.number, ("", {}, ""))
+        values = event.values or values
+        if event.happening is not None:
+            done = event.happening
+            far = f" {done.done}/{done.total}" if done.total else ""
+            state, note = "runs", f"{done.step}{far}"
+        elif event.kind == "finished":
+            state, note = event.state, event.note
+            self.states[event.state] += 1
+            if event.state == "COMPLETE":
+                self.complete[event.number] = event.values
+        else:
+            state = {"asked": "runs", "rung": "waits"}[event.kind]
+            state, note = ("runs" if event.state == "go_on" else state), event.note
+        self.told[event.number] = (state, values, note)
+        for number in list(self.told)[:-NEWEST]:
+            del self.told[number]
+
+    @property
+    def feasible(self) -> int:
+        return sum(self.states.values()) - self.states["INFEASIBLE"]
+
+    @property
+    def note(self) -> str:
+        return ", ".join(f"{count} {state.lower()}" for state, count in self.states.items())
+
+    def newest(self) -> "Table":
+        rows = [
+            [str(number), state.lower(), _figures(values), note]
+            for number, (state, values, note) in sorted(self.told.items())
+        ]
+        return table(("trial", "state", "figures", "what happens"), rows)
+
+    def front(self) -> "Table":
+        """Of the complete trials, limits on their accuracy aside."""
+        from service.front import front
+
+        found = list(self.complete.items())
+        points = [
+            [-v if metric(n).better == "higher" else v for n, v in values.items()]
+            for _, values in found
+        ]
+        best = sorted(
+            (found[i] for i in front(points).tolist()), key=lambda one: [*one[1].values()]
+        )
+        return table(("front", "figures"), [[str(number), _figures(v)] for number, v in best])
+
+
+def _figures(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {shown_figure(name, figure)}" for name, figure in values.items())
 
 
 def front_table(job: "RecordedJob") -> "Table":
