@@ -4,7 +4,7 @@ import logging
 import os
 import platform
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from service import _optuna_tables as tables
 from service import leases
+from service._points import OutsideSpaceError
 from service._studies import known_study, read_attrs
 from service.database import DatabaseError, reading
 from service.events import Outcome, Watch
@@ -23,6 +24,7 @@ from service.opening import opening
 from service.outages import Patience
 from service.plan import Plan, plan
 from service.reach import Reach, measured_reach
+from service.recorded import read_job
 from service.search import search
 from service.settings import Settings
 from service.trials import Record, read_trials
@@ -67,6 +69,7 @@ def run_job(
     ready = plan(job, settings)
     patience = Patience(say=say)
     earlier = patience.outlast(lambda: _earlier(engine, job))
+    fronts = patience.outlast(lambda: _fronts(engine, ready))
     holder = f"process {os.getpid()} on {platform.node()}"
     lease = leases.acquire(engine, f"job {job.name}", holder, lease_seconds, patience)
     with _kept(engine, lease, lease_seconds, say) as check:
@@ -94,7 +97,7 @@ def run_job(
             reach,
             record,
             pool,
-            opening=_opening(ready, reach, record),
+            opening=_opening(ready, reach, record, fronts),
             earlier=earlier,
             watch=watch,
             stop=stopped,
@@ -154,17 +157,19 @@ def _about(ready: Plan, reach: Reach) -> dict[str, Any]:
     }
 
 
-def _opening(ready: Plan, reach: Reach, record: Record) -> list[dict[str, Any]]:
-    """Decided once: latencies, on which it depends, are not measured twice the same."""
+def _opening(
+    ready: Plan, reach: Reach, record: Record, fronts: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Decided once: latencies are not measured twice the same, and other jobs' fronts move."""
     stored: list[dict[str, Any]] | None = record.study_attrs().get("opening")
     if stored is None:
-        stored = opening(ready, reach)
+        stored = [*map(dict, fronts), *opening(ready, reach)]
         record.set_study_attrs({"opening": stored})
     return stored
 
 
 # What may differ when a job goes on: what it has already decided stays true.
-_MAY_CHANGE = ("budget", "first", "warm_start", "at_once")
+_MAY_CHANGE = ("budget", "first", "fronts", "warm_start", "at_once")
 
 
 def _check_same(job: Job, record: Record) -> None:
@@ -178,6 +183,19 @@ def _check_same(job: Job, record: Record) -> None:
                 f"job {job.name!r} exists with {name} {stored.get(name)!r}, not {value!r}: "
                 "give another name, or the same words to go on with it"
             )
+
+
+def _fronts(engine: Engine, ready: Plan) -> list[Mapping[str, Any]]:
+    """The parameters of what is on the fronts of the jobs to begin with."""
+    found: list[Mapping[str, Any]] = []
+    for name in ready.job.fronts:
+        theirs = [trial.params for trial in read_job(engine, name).front]
+        try:
+            ready.view(0).enqueue(theirs, ready.sampled)
+        except OutsideSpaceError as error:
+            raise JobError(f"fronts: job {name!r} searched another space: {error}") from error
+        found += theirs
+    return found
 
 
 def _earlier(engine: Engine, job: Job) -> list[FrozenTrial]:

@@ -64,6 +64,7 @@ class Job:
     data: Where = field(default_factory=Where)
     budget: Budget = field(default_factory=Budget)
     warm_start: tuple[str, ...] = ()  # names of earlier jobs of the same space
+    fronts: tuple[str, ...] = ()  # of these earlier jobs; what is on them is tried first
     first: tuple[Mapping[str, Any], ...] = ()  # parameters to try before all others
     opening: int = 12  # candidates of every size to begin with, evenly narrowed or nearly so
     at_once: int | None = None  # candidates on their way together; None: what the pool holds

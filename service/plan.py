@@ -55,6 +55,10 @@ class Plan:
 
     # --- what is tried ------------------------------------------------------------------------
 
+    def sampled(self, trial: Any) -> Sampled:
+        """The point of the space that a trial's parameters mean."""
+        return sample(self.space, trial)
+
     def candidate(self, sampled: Sampled) -> "Candidate":
         from workers.candidate import Candidate
 
@@ -251,7 +255,7 @@ def plan(job: Job, settings: Settings, folder: str | None = None) -> Plan:
     )
     check_names(made.candidate(largest(made.space)))
     made.stopping()  # unknown names, spaces too large for a sampler, parameters outside of them
-    made.view(0).enqueue(job.first, lambda trial: sample(made.space, trial))
+    made.view(0).enqueue(job.first, made.sampled)
     return made
 
 

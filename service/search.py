@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search_spaces import ParetrackError, Sampled, sample, size
+from search_spaces import ParetrackError, Sampled, size
 from service._guesses import Guesses
 from service._tried import KEPT, OPTUNA_STATES, Tried, is_broken, unanswered
 from service.early_stopping import Decision, RungResult
@@ -53,8 +53,8 @@ def search(
     ``stop``: asked often; once it says so, nothing new begins and what runs may finish.
     """
     job = _Search(plan, reach, record, pool, watch, clock)
-    job.view.learn(earlier, job.sampled)
-    job.view.enqueue([*plan.job.first, *opening], job.sampled)
+    job.view.learn(earlier, plan.sampled)
+    job.view.enqueue([*plan.job.first, *opening], plan.sampled)
     job.take_up()
     while not (reason := job.over(stop())):
         job.fill(stop())
@@ -140,7 +140,7 @@ class _Search:
     def _resume(
         self, trial: FrozenTrial, at: ReachedRung | None, training: int, times: Mapping[int, int]
     ) -> None:
-        asked = self.view.running(trial, self.sampled)
+        asked = self.view.running(trial, self.plan.sampled)
         tried = Tried(trial.number, asked, trial.user_attrs["digest"], training)
         if at is not None:
             tried.measurement = at.measurement or {}
@@ -155,9 +155,6 @@ class _Search:
         self.waiting[trial.number] = tried
         if at.verdict == "stop":  # decided, and then not written down
             self._stopped(self.waiting.pop(trial.number), at.note)
-
-    def sampled(self, trial: Any) -> Sampled:
-        return sample(self.plan.space, trial)
 
     # --- while it runs ------------------------------------------------------------------------
 
@@ -224,7 +221,7 @@ class _Search:
         for _ in range(REPETITIONS):
             if len(self.digests) >= size(self.plan.space):
                 break
-            asked = self.view.ask(self.sampled)
+            asked = self.view.ask(self.plan.sampled)
             if asked is None:
                 break
             digest = self.plan.digest(self.plan.candidate(asked.value))

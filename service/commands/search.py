@@ -68,6 +68,9 @@ SpaceFile = Annotated[
 Like = Annotated[
     list[str] | None, typer.Option("--like", help="An earlier job to learn from. Repeatable.")
 ]
+FrontOf = Annotated[
+    list[str] | None, typer.Option("--front-of", help="An earlier job; its front is tried first.")
+]
 Set = Annotated[
     str | None, typer.Option("--dataset", help=f"To learn from and judge on. [{Where.dataset}]")
 ]
@@ -103,6 +106,7 @@ def search(
     steps: Steps = None,
     space: SpaceFile = None,
     like: Like = None,
+    front_of: FrontOf = None,
     dataset: Set = None,
     root: Root = None,
     count: Count = None,
@@ -124,7 +128,7 @@ def search(
     given = {
         "name": name, "teacher": teacher, "limits": limit, "accuracy": accuracy, "costs": cost,
         "sampler": sampler, "early_stopping": early_stopping, "steps": steps,
-        "warm_start": like, "seed": seed,
+        "warm_start": like, "fronts": front_of, "seed": seed,
         "budget": {
             "trials": trials, "seconds": minutes and 60 * minutes, "plateau": plateau,
         },

@@ -160,6 +160,28 @@ def test_a_warm_start_that_cannot_be_is_said_before_anything_runs(
     assert heard == []
 
 
+def test_what_is_on_an_earlier_front_is_tried_first(here: Bench, engine: Engine) -> None:
+    done = here.run(engine, TablePool(), here.job(budget={"trials": 10}, early_stopping="none"))
+    job = here.job("again", fronts=["night"], limits=["parameters<=11k"], budget={"trials": 10})
+    again = here.run(engine, TablePool(), job)
+    on_front = [done.trials[n].params for n in done.outcome.front]
+
+    assert len(on_front) > 1
+    begun = [trial.params for trial in again.trials[: len(on_front)]]
+    assert sorted(map(str, begun)) == sorted(map(str, on_front))
+
+
+def test_a_front_that_cannot_be_tried_is_said_before_anything_runs(
+    here: Bench, engine: Engine
+) -> None:
+    here.run(engine, TablePool(), here.job(budget={"trials": 3}))
+    elsewhere = here.job("other", fronts=["night"], space={"neck3": {"least": 0.1, "choices": 4}})
+    with pytest.raises(JobError, match="fronts: job 'night' searched another space"):
+        here.run(engine, TablePool(), elsewhere)
+    with pytest.raises(ParetrackError, match=r"no job named 'nigth'.*did you mean night"):
+        here.run(engine, TablePool(), here.job("third", fronts=["nigth"]))
+
+
 def test_the_teacher_is_measured_once_for_all_jobs(here: Bench, engine: Engine) -> None:
     heard: list[Report] = []
     for name in ("one", "two"):

@@ -113,7 +113,7 @@ def test_an_opening_is_decided_once_whatever_is_measured_later(here: Bench, engi
     record = opened(engine, here, "night")
 
     assert opening(plan, slower) != opening(plan, reach)
-    assert _opening(plan, reach, record) == _opening(plan, slower, record)
+    assert _opening(plan, reach, record, []) == _opening(plan, slower, record, [])
 
 
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 1.0])
