@@ -70,7 +70,7 @@ def test_killed_and_started_again_a_search_ends_with_a_front(
     assert len(before) >= 2
 
     held = paretrack("search", job, "--name", "night")
-    assert (held.code, "is worked on by process" in held.err) == (2, True), held.err
+    assert (held.code, "is worked on by process" in " ".join(held.err.split())) == (2, True)
     expire(database)
     ran = paretrack("search", job, "--name", "night", "--json")
 
@@ -140,9 +140,10 @@ def test_a_job_file_that_cannot_be_read_is_said(
     if text is not None:
         (tmp_path / file).write_text(text)
     ran = paretrack("search", tmp_path / file)
-    assert (ran.code, said in ran.err) == (2, True), ran.err
+    # However a terminal breaks the lines of a long path.
+    assert (ran.code, "".join(said.split()) in "".join(ran.err.split())) == (2, True), ran.err
 
 
 def test_a_resource_without_an_amount_is_said(paretrack: Command, job: Path) -> None:
     ran = paretrack("search", job, "--pool", "ray", "--resource", "jetson")
-    assert (ran.code, "expected a name and a number" in ran.err) == (2, True)
+    assert (ran.code, "expected a name and a number" in " ".join(ran.err.split())) == (2, True)
