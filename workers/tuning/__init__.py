@@ -15,11 +15,11 @@ from queue import Empty, SimpleQueue
 from search_spaces import ParetrackError
 from workers.candidate import Measurement, read_measurement
 from workers.on_ray import LocalRay
+from workers.on_ray._messages import Broken
 from workers.on_ray._process import DriverProcess, environment, short_folder
 from workers.pool import PoolBroken
 from workers.tuning._messages import (
     Beat,
-    Broken,
     Ended,
     Finished,
     FromDriver,

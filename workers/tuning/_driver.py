@@ -23,10 +23,10 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import ASHAScheduler, PopulationBasedTraining, TrialScheduler
 
 from workers.on_ray._connection import connect, dead, store_gone
+from workers.on_ray._messages import Broken
 from workers.on_ray._process import end_session
 from workers.tuning._messages import (
     Beat,
-    Broken,
     Ended,
     Finished,
     FromDriver,

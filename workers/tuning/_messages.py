@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.on_ray import LocalRay
+from workers.on_ray._messages import Broken, LocalRay
 from workers.tuning.request import Tuning
 
 
@@ -50,13 +50,6 @@ class Ended:
 @dataclass(frozen=True)
 class Refused:
     """The candidate itself cannot be tuned; another driver would find the same."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Broken:
-    """Ray cannot be used, or not any more."""
 
     reason: str
 
