@@ -36,6 +36,7 @@ from sqlalchemy.types import TypeDecorator
 
 from search_spaces._errors import ParetrackError
 from service._optuna_tables import make_optuna_tables
+from service.migrations import upgrade
 
 _BUSY_SECONDS = 60  # how long one SQLite writer waits for another
 _IDLE_SECONDS = 60  # how long a transaction may do nothing
@@ -131,14 +132,14 @@ class RungRow(Base):
 
 
 def open_database(url: str) -> Engine:
-    """The database at ``url``, with Optuna's tables and ours made where they are missing."""
+    """The database at ``url``, with Optuna's tables and ours made or brought up to date."""
     parsed = _parsed(url)
     engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
     try:
         with _one_opens_at_a_time(engine):
             make_optuna_tables(engine)
             with writing(engine) as connection:
-                Base.metadata.create_all(connection)
+                upgrade(connection)
     except (DBAPIError, StorageInternalError, OSError) as error:
         engine.dispose()
         raise _unavailable(engine, error) from error

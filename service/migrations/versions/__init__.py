@@ -1,0 +1,1 @@
+"""One revision a file; the chain is in ``down_revision``."""
