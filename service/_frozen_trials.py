@@ -2,40 +2,40 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, select
 
 from service import _optuna_tables as tables
 
 
-def load_trials(connection: Connection, study_id: int) -> list[FrozenTrial]:
-    """The trials of a study by number, in six queries."""
+def load_trials(
+    connection: Connection, study_id: int, numbers: Collection[int] | None = None
+) -> list[FrozenTrial]:
+    """The trials of a study by number, in six queries: all, or those with some numbers."""
+    which = tables.TRIALS.c.study_id == study_id
+    if numbers is not None:
+        which = and_(which, tables.TRIALS.c.number.in_(numbers))
+
+    def rows(table: Table, *names: str) -> Sequence[Any]:
+        return _rows(connection, which, table, *names)
+
     params, distributions = _params(
-        _rows(connection, study_id, tables.PARAMS, "param_name", "param_value", "distribution_json")
+        rows(tables.PARAMS, "param_name", "param_value", "distribution_json")
     )
-    values = _values(_rows(connection, study_id, tables.VALUES, "objective", "value", "value_type"))
+    values = _values(rows(tables.VALUES, "objective", "value", "value_type"))
     steps = _steps(
-        _rows(
-            connection,
-            study_id,
-            tables.INTERMEDIATE,
-            "step",
-            "intermediate_value",
-            "intermediate_value_type",
-        )
+        rows(tables.INTERMEDIATE, "step", "intermediate_value", "intermediate_value_type")
     )
-    user = _attrs(_rows(connection, study_id, tables.USER_ATTRS, "key", "value_json"))
-    system = _attrs(_rows(connection, study_id, tables.SYSTEM_ATTRS, "key", "value_json"))
+    user = _attrs(rows(tables.USER_ATTRS, "key", "value_json"))
+    system = _attrs(rows(tables.SYSTEM_ATTRS, "key", "value_json"))
     trials = connection.execute(
-        select(tables.TRIALS)
-        .where(tables.TRIALS.c.study_id == study_id)
-        .order_by(tables.TRIALS.c.trial_id)
+        select(tables.TRIALS).where(which).order_by(tables.TRIALS.c.trial_id)
     )
     return [
         FrozenTrial(
@@ -56,13 +56,15 @@ def load_trials(connection: Connection, study_id: int) -> list[FrozenTrial]:
     ]
 
 
-def _rows(connection: Connection, study_id: int, table: Table, *names: str) -> Sequence[Any]:
-    """What a table says about the trials of a study, in the order it was written."""
+def _rows(
+    connection: Connection, which: ColumnElement[bool], table: Table, *names: str
+) -> Sequence[Any]:
+    """What a table says about some trials, in the order it was written."""
     (key,) = table.primary_key
     return connection.execute(
         select(table.c.trial_id, *(table.c[name] for name in names))
         .join_from(table, tables.TRIALS, table.c.trial_id == tables.TRIALS.c.trial_id)
-        .where(tables.TRIALS.c.study_id == study_id)
+        .where(which)
         .order_by(key)
     ).all()
 

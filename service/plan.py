@@ -3,7 +3,6 @@
 What a search needs to know of its job is asked here, so that the search itself only decides.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,8 @@ from search_spaces import (
     space_from_json,
 )
 from service import early_stopping, samplers
-from service.job import Job, JobError
+from service._coordinates import minimised, perfect_hypervolume
+from service.job import Job, JobError, Where
 from service.recipes import recovery_recipe
 from service.settings import Settings
 from workers.metrics import Limit, Metric, check_limits, limit_from_text, metric, value
@@ -133,7 +133,7 @@ class Plan:
 
     def minimised(self, values: Mapping[str, float]) -> tuple[float, ...]:
         """The objectives as points whose every coordinate is better when it is smaller."""
-        return tuple(-v if metric(n).better == "higher" else v for n, v in values.items())
+        return tuple(minimised(metric(n), v) for n, v in values.items())
 
     def point(self, values: Sequence[float]) -> tuple[float, ...]:
         """The same of the values that a trial has in the record."""
@@ -200,9 +200,7 @@ class Plan:
 
     def everything(self, teacher: Mapping[str, Any]) -> float:
         """The hypervolume of a perfect accuracy at no cost, in which a front's is expressed."""
-        best = [1.0 if m.better == "higher" else 0.0 for m in self.objectives]
-        corner = self.reference(teacher)
-        return math.prod(end + one for end, one in zip(corner, best, strict=True))
+        return perfect_hypervolume(self.objectives, self.reference(teacher))
 
     # --- who decides --------------------------------------------------------------------------
 
@@ -249,7 +247,7 @@ def plan(job: Job, settings: Settings, folder: str | None = None) -> Plan:
         rung_accuracy=metric(job.rung_accuracy),
         limits=limits,
         recipe=_recipe(job, teacher),
-        data=data_of(job, settings),
+        data=data_of(job.data, settings),
         probes=_probes(job, objectives, limits),
         folder=folder or str(settings.home / "jobs" / job.name),
     )
@@ -289,12 +287,11 @@ def _recipe(job: Job, teacher: Path) -> "Recipe | None":
     return replace(recipe_from_json(dict(job.recipe)), steps=job.steps)
 
 
-def data_of(job: Job, settings: Settings) -> "Data":
-    """Where a job's sequences lie."""
+def data_of(asked: Where, settings: Settings) -> "Data":
+    """What was asked for, and where it lies."""
     from workers.candidate import Data
     from workers.datasets import dataset
 
-    asked = job.data
     dataset(asked.dataset)
     if asked.root is None and asked.dataset != "synthetic":
         raise JobError(f"data.root: say where {asked.dataset} lies")

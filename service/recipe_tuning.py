@@ -166,7 +166,8 @@ def planned(request: TuneRequest, settings: Settings) -> "Tuning":
 
 def _candidate(request: TuneRequest, settings: Settings, teacher: Path) -> "Candidate":
     from search_spaces import architecture_from_json
-    from workers.candidate import Candidate, Data
+    from service.plan import data_of
+    from workers.candidate import Candidate
     from workers.checkpoints import load_tracker
     from workers.training import recipe_from_json
 
@@ -177,9 +178,7 @@ def _candidate(request: TuneRequest, settings: Settings, teacher: Path) -> "Cand
         recipe = recovery_recipe(teacher, steps=request.steps)
     else:
         recipe = recipe_from_json(dict(request.recipe))
-    data = request.data
-    if data.root is None and data.dataset != "synthetic":
-        raise TuningError(f"data.root: say where {data.dataset} lies")
+    data = data_of(request.data, settings)
     return Candidate(
         teacher=teacher,
         architecture=architecture,
@@ -188,15 +187,7 @@ def _candidate(request: TuneRequest, settings: Settings, teacher: Path) -> "Cand
         refit=request.refit if architecture != whole else 0,
         recovery=request.recovery,
         recipe=recipe if request.steps is None else replace(recipe, steps=request.steps),
-        data=Data(
-            dataset=data.dataset,
-            root=(settings.data if data.root is None else Path(data.root)).absolute(),
-            train=data.train,
-            judged_on=data.judged_on,
-            train_count=data.train_count,
-            judged_count=data.judged_count,
-            rules=data.rules,
-        ),
+        data=replace(data, root=data.root.absolute()),
         probes=(),
         seed=request.seed,
     )

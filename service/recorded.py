@@ -3,7 +3,6 @@
 Neither a lease nor the teacher's weights are needed, and no torch.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,6 +15,7 @@ from sqlalchemy import Connection, Engine, select
 
 from search_spaces import ParetrackError
 from service import _optuna_tables as tables
+from service._coordinates import minimised, perfect_hypervolume
 from service._frozen_trials import load_trials
 from service._kept import find_measurement
 from service._studies import find_study, read_attrs
@@ -61,7 +61,7 @@ class RecordedJob:
 
     def point(self, figures: Figures) -> tuple[float, ...]:
         """The metrics of the front, each better where it is smaller."""
-        return tuple(_minimised(m, figures[m.name]) for m in self.metrics)
+        return tuple(minimised(m, figures[m.name]) for m in self.metrics)
 
     @cached_property
     def eligible(self) -> list[RecordedTrial]:
@@ -97,8 +97,7 @@ class RecordedJob:
 
     def everything(self, reference: Sequence[float]) -> float:
         """The hypervolume of a perfect accuracy at no cost: what all others are expressed in."""
-        best = [1.0 if m.better == "higher" else 0.0 for m in self.metrics]
-        return math.prod(end + one for end, one in zip(reference, best, strict=True)) or 1.0
+        return perfect_hypervolume(self.metrics, reference)
 
     @cached_property
     def hypervolumes(self) -> list[tuple[int, float]]:
@@ -150,7 +149,7 @@ def read_job(engine: Engine, name: str) -> RecordedJob:
                 "is a study that is not from paretrack search"
             )
         job = _job(name, attrs, load_trials(connection, study))
-        ranges = {trial.number: _ranges(connection, trial) for trial in job.front}
+        ranges = {trial.number: ranges_of(connection, trial) for trial in job.front}
     trials = tuple(replace(t, ranges=ranges.get(t.number, t.ranges)) for t in job.trials)
     return replace(job, trials=trials)
 
@@ -165,13 +164,13 @@ def _job(name: str, attrs: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> 
         metrics=objectives,
         limits=tuple(limit_from_text(text) for text in asked["limits"]),
         teacher=attrs["teacher"],
-        trials=tuple(_trial(trial, objectives) for trial in trials),
+        trials=tuple(recorded_trial(trial, objectives) for trial in trials),
         ended="" if any(not t.state.is_finished() for t in trials) else attrs.get("ended", ""),
         stored_reference=None if reference is None else tuple(reference),
     )
 
 
-def _trial(trial: FrozenTrial, objectives: Sequence[Metric]) -> RecordedTrial:
+def recorded_trial(trial: FrozenTrial, objectives: Sequence[Metric]) -> RecordedTrial:
     attrs = trial.user_attrs
     figures = {name: attrs[name] for name in METRICS if isinstance(attrs.get(name), int | float)}
     if trial.state.name == "COMPLETE":
@@ -200,7 +199,7 @@ def _trial(trial: FrozenTrial, objectives: Sequence[Metric]) -> RecordedTrial:
 _ENDS = {"value": ("low", "high"), "median_ms": ("p10_ms", "p90_ms")}
 
 
-def _ranges(connection: Connection, trial: RecordedTrial) -> dict[str, tuple[float, float]]:
+def ranges_of(connection: Connection, trial: RecordedTrial) -> dict[str, tuple[float, float]]:
     """With what the measurement says, where it is the one that the trial's figures are of."""
     found = dict(trial.ranges)
     measurement = find_measurement(connection, trial.digest, None) or {}
@@ -213,10 +212,6 @@ def _ranges(connection: Connection, trial: RecordedTrial) -> dict[str, tuple[flo
         if low is not None and high is not None:
             found[name] = (low, high)
     return found
-
-
-def _minimised(metric: Metric, figure: float) -> float:
-    return -figure if metric.better == "higher" else figure
 
 
 def _unknown(engine: Engine, connection: Connection, name: str) -> ParetrackError:

@@ -2,15 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from search_spaces._errors import ParetrackError
 from service.settings import read_settings
-
-if TYPE_CHECKING:
-    pass
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Tracker = Annotated[
@@ -44,6 +41,36 @@ Threads = Annotated[
 ]
 Seed = Annotated[
     int, typer.Option("--seed", min=0, max=2**31 - 1, help="Of everything that is drawn by lot.")
+]
+
+# --- of a cut and its recovery: see service/commands/_request.py -------------------------------
+
+Teacher = Annotated[str, typer.Option("--teacher", help="A tracker.")]
+Keep = Annotated[float, typer.Option("--keep", help="Share of all channels to keep.")]
+Mmacs = Annotated[
+    float | None, typer.Option("--mmacs", help="Keep what fits in so many million MACs.")
+]
+Layers = Annotated[str | None, typer.Option("--layers", help="Layers to keep, from 0: 0,2,5")]
+Width = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--width",
+        help="NAME=UNITS, as often as needed. Names have layers as numbered after --layers.",
+    ),
+]
+RoundTo = Annotated[int, typer.Option("--round-to", help="Multiple that widths have.")]
+Pruning = Annotated[str, typer.Option("--pruning", help="magnitude or random.")]
+Refit = Annotated[
+    int | None,
+    typer.Option(
+        "--refit",
+        min=0,
+        help="Training pairs on which the weights that a cut has left are fitted to the teacher's "
+        "answers; 0: leave them as they are. Time grows with it. Default: 128.",
+    ),
+]
+Recipe = Annotated[
+    Path | None, typer.Option("--recipe", help="recipe.json. Default: the teacher's.")
 ]
 
 

@@ -13,13 +13,22 @@ from service.commands._options import (
     Dataset,
     Device,
     Json,
+    Keep,
+    Layers,
+    Mmacs,
+    Pruning,
+    Recipe,
+    Refit,
     Root,
+    RoundTo,
     Rules,
     Seed,
+    Teacher,
     Threads,
     TrainCount,
     TrainSplit,
     ValSplit,
+    Width,
 )
 from service.commands._report import by_attribute, summary, watching
 from service.commands._request import Request, requested
@@ -30,33 +39,8 @@ from service.terminal import Terminal
 if TYPE_CHECKING:
     from workers.candidate import Measurement
 
-Keep = Annotated[float, typer.Option("--keep", help="Share of all channels to keep.")]
-Mmacs = Annotated[
-    float | None, typer.Option("--mmacs", help="Keep what fits in so many million MACs.")
-]
-Layers = Annotated[str | None, typer.Option("--layers", help="Layers to keep, from 0: 0,2,5")]
-Width = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--width",
-        help="NAME=UNITS, as often as needed. Names have layers as numbered after --layers.",
-    ),
-]
-RoundTo = Annotated[int, typer.Option("--round-to", help="Multiple that widths have.")]
 Steps = Annotated[
     int | None, typer.Option("--steps", min=0, help="Of recovery; 0: none. Default: 100.")
-]
-Recipe = Annotated[
-    Path | None, typer.Option("--recipe", help="recipe.json. Default: the teacher's.")
-]
-Refit = Annotated[
-    int | None,
-    typer.Option(
-        "--refit",
-        min=0,
-        help="Training pairs on which the weights that a cut has left are fitted to the teacher's "
-        "answers; 0: leave them as they are. Time grows with it. Default: 128.",
-    ),
 ]
 RandomWeights = Annotated[
     bool, typer.Option("--random-weights", help="Inherit nothing: what is a teacher worth?")
@@ -75,13 +59,13 @@ Out = Annotated[
 
 
 def evaluate(
-    teacher: Annotated[str, typer.Option("--teacher", help="A tracker.")] = "siamrpn-synthetic",
+    teacher: Teacher = "siamrpn-synthetic",
     keep: Keep = 1.0,
     mmacs: Mmacs = None,
     layers: Layers = None,
     width: Width = None,
     round_to: RoundTo = 1,
-    pruning: Annotated[str, typer.Option("--pruning", help="magnitude or random.")] = "magnitude",
+    pruning: Pruning = "magnitude",
     refit: Refit = None,
     steps: Steps = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate")] = None,

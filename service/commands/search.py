@@ -181,7 +181,7 @@ def _amounts(said: list[str]) -> dict[str, float]:
 def _data(job: Job, settings: Settings) -> "Data":
     from service.plan import data_of
 
-    return data_of(job, settings)
+    return data_of(job.data, settings)
 
 
 @contextmanager

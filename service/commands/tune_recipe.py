@@ -12,17 +12,25 @@ from service.commands._options import (
     Dataset,
     Device,
     Json,
+    Keep,
+    Layers,
+    Mmacs,
+    Pruning,
+    Recipe,
+    Refit,
     Root,
+    RoundTo,
     Seed,
+    Teacher,
     Threads,
     TrainCount,
     TrainSplit,
     ValSplit,
+    Width,
 )
 from service.commands._request import Request, requested
 from service.commands._tuning_report import as_document, check_table, trial_table, verdict, watching
 from service.commands.dataset import made_ready
-from service.commands.evaluate import Keep, Layers, Mmacs, Recipe, Refit, RoundTo, Width
 from service.document_file import read_object
 from service.recipe_tuning import TuneRequest, planned
 from service.recipe_tuning import tune_recipe as tuned_recipe
@@ -69,13 +77,13 @@ Minutes = Annotated[
 
 def tune_recipe(
     out: Annotated[Path, typer.Argument(help="File for the recipe: a .json.")],
-    teacher: Annotated[str, typer.Option("--teacher", help="A tracker.")] = "siamrpn-synthetic",
+    teacher: Teacher = "siamrpn-synthetic",
     keep: Keep = 1.0,
     mmacs: Mmacs = None,
     layers: Layers = None,
     width: Width = None,
     round_to: RoundTo = 1,
-    pruning: Annotated[str, typer.Option("--pruning", help="magnitude or random.")] = "magnitude",
+    pruning: Pruning = "magnitude",
     refit: Refit = None,
     recipe: Recipe = None,
     steps: Steps = None,

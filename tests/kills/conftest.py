@@ -21,7 +21,7 @@ from service.database import embedded_url, open_database
 from tests.kills.controller_process import Orders
 from tests.kills.scene import Scene
 from tests.kills.stand_in import STEP_SECONDS
-from tests.postgres import MISSING, Server, programs, running_postgres
+from tests.postgres import Server, running_postgres
 from tests.service.jobs import make_teacher
 
 KILLS = int(os.environ.get("KILLS", "1"))
@@ -68,8 +68,6 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """A PostgreSQL that is killed by nobody but its own tests."""
-    if programs() is None:
-        pytest.skip(MISSING)
     with running_postgres(fsync=False) as server:
         yield server
 

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from service.database import embedded_url, open_database
 from service.trials import Record
-from tests.postgres import MISSING, Server, programs, running_postgres
+from tests.postgres import Server, running_postgres
 from tests.service.jobs import Bench, bench, make_teacher
 from tests.service.night import open_record
 
@@ -18,8 +18,6 @@ from tests.service.night import open_record
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
     """A PostgreSQL server for the whole run of tests."""
-    if programs() is None:
-        pytest.skip(MISSING)
     with running_postgres(fsync=False) as server:
         yield server
 

@@ -120,7 +120,9 @@ def test_what_the_record_says_of_hypervolume_is_believed(engine: Engine) -> None
 
 
 def test_ranges_are_those_of_the_measurement_that_the_figures_are_of(engine: Engine) -> None:
-    for trial in read_job(engine, "street").front:
+    found = read_job(engine, "street").front
+    assert found
+    for trial in found:
         known = trial.figures["average_overlap"]
         assert trial.ranges == {
             "average_overlap": (pytest.approx(known - 0.02), pytest.approx(known + 0.01))

@@ -144,10 +144,9 @@ def parents(a_view: View, generation: int) -> set[tuple[int, ...]]:
     return {tuple(t.params.values()) for t in chosen}
 
 
-@pytest.mark.parametrize("name", EVERY)
+# The grid's order is the same, and what was tried is left out: tested below.
+@pytest.mark.parametrize("name", [p for p in EVERY if p.values[0] != "grid"])
 def test_a_restart_does_not_repeat_its_first_draws(name: str) -> None:
-    if name == "grid":
-        return  # its order is the same, and what was tried is left out: tested below
     first, again = view(name), view(name, done=5)
     assert asked_of(first).params != asked_of(again).params
     assert asked_of(view(name)).params == asked_of(view(name)).params

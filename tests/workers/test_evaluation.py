@@ -41,9 +41,10 @@ def write_folder(root: Path, count: int, length: int) -> None:
 
 
 def tiny_candidate(root: Path) -> Candidate:
-    """Half of a tiny teacher, with data of its own below ``root``."""
-    write_folder(root / "data", 3, 6)
-    save_tracker(root / "teacher", TINY, fresh_network(TINY, seed=0))
+    """Half of a tiny teacher; it and its data are below ``root``, made where they are absent."""
+    if not (root / "teacher").exists():
+        write_folder(root / "data", 3, 6)
+        save_tracker(root / "teacher", TINY, fresh_network(TINY, seed=0))
     return Candidate(
         teacher=root / "teacher",
         architecture=narrowed(TINY, keep=0.5),

@@ -7,7 +7,6 @@ stream is dropped when its worker or node dies: a late answer has nobody left wh
 import asyncio
 import os
 import shutil
-import sys
 import threading
 import traceback
 from collections import deque
@@ -35,7 +34,7 @@ from workers.on_ray._messages import (
     ToDriver,
 )
 from workers.on_ray._node import Packed, pack, work_through
-from workers.on_ray._process import end_session
+from workers.on_ray._process import end_session, line_of_child
 from workers.pool import Done, Lost
 
 CANCELLED_WITHIN = 10.0  # seconds until a cancelled task that does not end is given up
@@ -44,10 +43,8 @@ Send = Callable[[FromDriver], None]
 
 
 def main() -> None:
-    """Called in the child; the argument is the number of its end of the line."""
-    descriptor = int(sys.argv[1])
-    os.set_inheritable(descriptor, False)
-    line = Connection(descriptor)
+    """Called in the child."""
+    line = line_of_child()
     setup: Setup = line.recv()
     try:
         address = connect(setup.address, setup.local)

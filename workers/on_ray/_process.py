@@ -87,6 +87,13 @@ class DriverProcess:
         return " | ".join(line.strip() for line in lines[-_LOGGED:] if line.strip())
 
 
+def line_of_child() -> Connection:
+    """In the child: its end of the line, which no process of its own inherits."""
+    descriptor = int(sys.argv[1])
+    os.set_inheritable(descriptor, False)
+    return Connection(descriptor)
+
+
 def _write(line: Connection, outbox: "SimpleQueue[Any]") -> None:
     while (message := outbox.get()) is not None:
         try:

@@ -7,7 +7,6 @@ from which a driver that begins anew tells Tune again what it has to know.
 import os
 import random
 import shutil
-import sys
 import threading
 import time
 import traceback
@@ -24,7 +23,7 @@ from ray.tune.schedulers import ASHAScheduler, PopulationBasedTraining, TrialSch
 
 from workers.on_ray._connection import connect, dead, store_gone
 from workers.on_ray._messages import Broken
-from workers.on_ray._process import end_session
+from workers.on_ray._process import end_session, line_of_child
 from workers.tuning._messages import (
     Beat,
     Ended,
@@ -46,10 +45,8 @@ Send = Callable[[FromDriver], None]
 
 
 def main() -> None:
-    """Called in the child; the argument is the number of its end of the line."""
-    descriptor = int(sys.argv[1])
-    os.set_inheritable(descriptor, False)
-    line = Connection(descriptor)
+    """Called in the child."""
+    line = line_of_child()
     setup: Setup = line.recv()
     send = _sender(line)
     threading.Thread(target=_end_with, args=(line, setup.folder), daemon=True).start()

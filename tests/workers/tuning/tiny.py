@@ -1,14 +1,13 @@
 """A tuning that takes seconds: half of a tiny tracker on moving squares."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.workers.test_evaluation import TINY, write_folder
-from workers.candidate import Candidate, Data
-from workers.checkpoints import save_tracker
-from workers.pruning.widths import narrowed
-from workers.training import Recipe, fresh_network
+from tests.workers.test_evaluation import tiny_candidate
+from workers.candidate import Candidate
+from workers.training import Recipe
 from workers.tuning import Tuning
 from workers.tuning.ranges import Between, Range
 
@@ -20,18 +19,8 @@ RATES = (1e-3, 4e-3, 2e-4, 2e-3, 5e-4, 1e-2)
 
 
 def candidate(root: Path, steps: int = 9) -> Candidate:
-    """With data and teacher below ``root``, made where they are not there yet."""
-    if not (root / "teacher").exists():
-        write_folder(root / "data", 3, 6)
-        save_tracker(root / "teacher", TINY, fresh_network(TINY, seed=0))
-    return Candidate(
-        teacher=root / "teacher",
-        architecture=narrowed(TINY, keep=0.5),
-        refit=8,
-        recipe=Recipe(steps=steps, batch=2),
-        data=Data(dataset="folder", root=root / "data", train="all", judged_on="all"),
-        probes=(),
-    )
+    """Timed by no probe."""
+    return replace(tiny_candidate(root), recipe=Recipe(steps=steps, batch=2), probes=())
 
 
 def tuning(candidate: Candidate, folder: Path, trials: int = 6, **said: Any) -> Tuning:
