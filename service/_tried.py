@@ -1,6 +1,6 @@
 """A trial on its way through a search, and what stays of it in the record."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 from search_spaces import Sampled
 from service._kept import ReachedRung
 from service.samplers import Asked
+from service.trials import Record
 
 # What Optuna calls our states. Its COMPLETE are those with all objectives: the front is of them.
 OPTUNA_STATES = {
@@ -38,6 +39,16 @@ def unanswered(
 ) -> bool:
     """Whether a trial was with a worker when its controller ended."""
     return number not in reached or training.get(number, 0) > reached[number].rung
+
+
+def times_taken_up(record: Record, running: Sequence[int]) -> Mapping[int, int]:
+    """How often each has been found with a worker, this time included."""
+    if not running:
+        return {}
+    before = record.study_attrs().get("taken_up", {})
+    times = {number: before.get(str(number), 0) + 1 for number in running}
+    record.set_study_attrs({"taken_up": {str(n): count for n, count in times.items()}})
+    return times
 
 
 def is_broken(constraints: Mapping[str, float]) -> bool:

@@ -13,12 +13,13 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine
 
+from search_spaces import ParetrackError
 from service import _optuna_tables as tables
 from service import leases
 from service._points import OutsideSpaceError
 from service._studies import known_study, read_attrs
 from service.database import DatabaseError, reading
-from service.events import Outcome, Watch
+from service.events import BY_REQUEST, Outcome, Watch, Wish
 from service.job import Job, JobError
 from service.opening import opening
 from service.outages import Patience
@@ -39,6 +40,14 @@ RENEWED_AGAIN = 1.0  # seconds until a renewal is tried again that the database 
 _warn = logging.getLogger("paretrack").warning
 
 
+class NotBegun(ParetrackError):  # noqa: N818 - says what happened
+    """A job was ended, or paused, while the ends of its space were measured."""
+
+    def __init__(self, wish: Wish) -> None:
+        super().__init__(f"{BY_REQUEST[wish]} before the first candidate")
+        self.wish = wish
+
+
 @dataclass(frozen=True)
 class Finished:
     """A job after its search, and what was needed to judge it."""
@@ -57,13 +66,15 @@ def run_job(
     *,
     watch: Watch = lambda event: None,
     hear: "Callable[[Report], None]" = lambda report: None,
-    stop: Callable[[], bool] = lambda: False,
+    wish: Callable[[], Wish] = lambda: "go_on",
+    lease: leases.Lease | None = None,
     lease_seconds: float = LEASE_SECONDS,
     say: Callable[[str], None] = _warn,
 ) -> Finished:
     """Run a job to its end, or go on with one of this name; nobody else may at the same time.
 
-    ``say`` hears what an operator should know: the database is away, it is back.
+    ``wish``: asked often, what is wanted of it now. ``lease``: where the caller has it already,
+    and gives it back. ``say`` hears what an operator should know: the database is away, it is back.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it reports studies that are none
     ready = plan(job, settings)
@@ -71,26 +82,31 @@ def run_job(
     earlier = patience.outlast(lambda: _earlier(engine, job))
     fronts = patience.outlast(lambda: _fronts(engine, ready))
     holder = f"process {os.getpid()} on {platform.node()}"
-    lease = leases.acquire(engine, f"job {job.name}", holder, lease_seconds, patience)
-    with _kept(engine, lease, lease_seconds, say) as check:
+    mine = lease or leases.acquire(engine, f"job {job.name}", holder, lease_seconds, patience)
+    with _kept(engine, mine, lease_seconds, say, gives_back=lease is None) as check:
         record = Record.open(
             engine,
             job.name,
             directions=ready.directions,
             metric_names=[m.name for m in ready.objectives],
             attrs={},
-            lease=lease,
+            lease=mine,
             patience=patience,
         )
         _check_same(job, record)
+
+        def wished() -> Wish:
+            check()
+            return wish()
+
+        def begins() -> None:
+            if (wanted := wished()) != "go_on":
+                raise NotBegun(wanted)
+
         known = record.remembered(ready.digest(ready.the_teacher()))
-        reach = measured_reach(ready, pool, known, hear)
+        reach = measured_reach(ready, pool, known, hear, begins)
         record.remember(ready.digest(ready.the_teacher()), 0, True, reach.teacher)
         record.set_study_attrs(_about(ready, reach))
-
-        def stopped() -> bool:
-            check()
-            return stop()
 
         outcome = search(
             ready,
@@ -100,14 +116,19 @@ def run_job(
             opening=_opening(ready, reach, record, fronts),
             earlier=earlier,
             watch=watch,
-            stop=stopped,
+            wish=wished,
         )
         return Finished(ready, reach, outcome, record.trials())
 
 
 @contextmanager
 def _kept(
-    engine: Engine, lease: leases.Lease, seconds: float, say: Callable[[str], None]
+    engine: Engine,
+    lease: leases.Lease,
+    seconds: float,
+    say: Callable[[str], None],
+    *,
+    gives_back: bool,
 ) -> Iterator[Callable[[], None]]:
     """Renews the lease while the block runs, whose check raises once another has taken it."""
     ended, lost = threading.Event(), list[leases.LeaseLost]()
@@ -135,7 +156,7 @@ def _kept(
     finally:
         ended.set()
         thread.join()
-        if not lost:
+        if gives_back and not lost:
             _give_back(engine, lease, say)
 
 

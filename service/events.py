@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from workers.evaluation import Happening
@@ -30,6 +30,17 @@ class Outcome:
     front: tuple[int, ...]  # numbers of its trials
     hypervolume: float
     seconds: float
+    paused: bool = False  # it can go on: nothing was concluded
+
+
+# What whoever runs a search wants of it now. "pause" and "stop": nothing new, what runs may finish;
+# "cancel": what runs is ended as well. After a pause it can go on, after the others it is over.
+Wish = Literal["go_on", "pause", "stop", "cancel"]
+BY_REQUEST = {  # why a search ended
+    "pause": "paused by request",
+    "stop": "stopped by request",
+    "cancel": "cancelled by request",
+}
 
 
 Watch = Callable[[Event], None]

@@ -25,10 +25,17 @@ class Reach:
 
 
 def measured_reach(
-    plan: Plan, pool: "Pool", known_teacher: Measurement | None, hear: Callable[["Report"], None]
+    plan: Plan,
+    pool: "Pool",
+    known_teacher: Measurement | None,
+    hear: Callable[["Report"], None],
+    turn: Callable[[], None] = lambda: None,
 ) -> Reach:
-    """Measure both ends on the pool, and say so if no candidate can hold the limits."""
-    found = _both(plan, pool, known_teacher, hear)
+    """Measure both ends on the pool, and say so if no candidate can hold the limits.
+
+    ``turn`` is called often, and may raise to end it.
+    """
+    found = _both(plan, pool, known_teacher, hear, turn)
     for limit in plan.limits:
         least = value(found.smallest, metric(limit.metric))
         if not limit.hard or limit.at_most is None or least is None or least <= limit.at_most:
@@ -44,13 +51,18 @@ def measured_reach(
 
 
 def _both(
-    plan: Plan, pool: "Pool", known_teacher: Measurement | None, hear: Callable[["Report"], None]
+    plan: Plan,
+    pool: "Pool",
+    known_teacher: Measurement | None,
+    hear: Callable[["Report"], None],
+    turn: Callable[[], None],
 ) -> Reach:
     """One after the other: they are timed. A teacher measured elsewhere is measured anew."""
 
     def measured(name: str, candidate: "Candidate", until: "Until") -> Measurement:
         pool.submit(plan.errand(name, name, candidate, until))
         while True:
+            turn()
             for report in pool.reports(timeout=0.5):
                 hear(report)
                 if type(report).__name__ != "Progress":

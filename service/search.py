@@ -15,9 +15,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import ParetrackError, Sampled, size
 from service._guesses import Guesses
-from service._tried import KEPT, OPTUNA_STATES, Tried, is_broken, unanswered
+from service._tried import KEPT, OPTUNA_STATES, Tried, is_broken, times_taken_up, unanswered
 from service.early_stopping import Decision, RungResult
-from service.events import Event, Outcome, Watch
+from service.events import BY_REQUEST, Event, Outcome, Watch, Wish
 from service.front import Front
 from service.plan import Plan
 from service.reach import Reach
@@ -43,24 +43,24 @@ def search(
     opening: Sequence[Mapping[str, Any]] = (),
     earlier: Sequence[FrozenTrial] = (),
     watch: Watch = lambda event: None,
-    stop: Callable[[], bool] = lambda: False,
+    wish: Callable[[], Wish] = lambda: "go_on",
     clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:
     """Run a job to its end, or go on where an earlier controller left it.
 
     ``opening``: parameters to begin with, after those that the job itself names.
     ``earlier``: complete trials of other jobs over the same space, to learn from.
-    ``stop``: asked often; once it says so, nothing new begins and what runs may finish.
+    ``wish``: asked often, what is wanted of the search now.
     """
     job = _Search(plan, reach, record, pool, watch, clock)
     job.view.learn(earlier, plan.sampled)
     job.view.enqueue([*plan.job.first, *opening], plan.sampled)
     job.take_up()
-    while not (reason := job.over(stop())):
-        job.fill(stop())
+    while not (reason := job.over(wish())):
+        job.fill(wish())
         for report in pool.reports(timeout=0.5):
             job.hear(report)
-    return job.conclude(reason)
+    return job.outcome(reason) if reason == BY_REQUEST["pause"] else job.conclude(reason)
 
 
 class _Search:
@@ -84,6 +84,7 @@ class _Search:
         self.front = Front(plan.reference(reach.teacher))
         self.everything = plan.everything(reach.teacher)
         self.flying: dict[str, Tried] = {}
+        self.cancelled: set[str] = set()  # tickets that nobody waits for any more
         self.waiting: dict[int, Tried] = {}
         self.guesses = Guesses()
         self.failures = 0
@@ -115,18 +116,9 @@ class _Search:
         self.spending.recall(self.hypervolume)
         running = [trial for trial in self.stored if not trial.state.is_finished()]
         begun = [n for n in (t.number for t in running) if unanswered(reached, training, n)]
-        times = self._times_taken_up(begun)
+        times = times_taken_up(self.record, begun)
         for trial in running:
             self._resume(trial, reached.get(trial.number), training.get(trial.number, 0), times)
-
-    def _times_taken_up(self, running: Sequence[int]) -> Mapping[int, int]:
-        """How often each has been found with a worker, this time included."""
-        if not running:
-            return {}
-        before = self.record.study_attrs().get("taken_up", {})
-        times = {number: before.get(str(number), 0) + 1 for number in running}
-        self.record.set_study_attrs({"taken_up": {str(n): count for n, count in times.items()}})
-        return times
 
     def _recall(self, trial: FrozenTrial, at: ReachedRung | None) -> None:
         self.spending.states[str(trial.user_attrs["state"])] += 1
@@ -158,12 +150,14 @@ class _Search:
 
     # --- while it runs ------------------------------------------------------------------------
 
-    def over(self, stop: bool) -> str:
+    def over(self, wish: Wish) -> str:
         """Why the search ends now; '' while it goes on."""
         if self.flying:
+            if wish == "cancel":
+                self._cancel()
             return ""
-        if stop:
-            return "stopped by request"
+        if wish != "go_on":
+            return BY_REQUEST[wish]
         if over := self.spending.over():
             return over
         if self._next() is not None:
@@ -172,11 +166,16 @@ class _Search:
             return "every candidate of the space was tried"
         return "the budget is spent" if self.spending.all_asked() else ""
 
-    def fill(self, stop: bool) -> None:
+    def _cancel(self) -> None:
+        for ticket in self.flying.keys() - self.cancelled:
+            self.cancelled.add(ticket)
+            self.pool.cancel(ticket)
+
+    def fill(self, wish: Wish) -> None:
         """Give every free slot something to do: those who may go on first, then new candidates."""
         at_once = self.plan.job.at_once or math.inf
         while len(self.flying) < min(self.pool.slots, at_once):
-            if stop or self.spending.over():
+            if wish != "go_on" or self.spending.over():
                 return
             promoted = self._next()
             if promoted is not None:
@@ -268,7 +267,10 @@ class _Search:
             self.watch(Event("progress", tried.number, happening=what.happening))
             return
         del self.flying[report.ticket]
-        if kind == "Lost":
+        if kind == "Lost" and report.ticket in self.cancelled:
+            tried.rung -= 1  # the last that it has reached, if any
+            self._stopped(tried, BY_REQUEST["cancel"])
+        elif kind == "Lost":
             self._failed(tried, f"lost: {what.reason}")
         else:
             self._answered(tried, what.measurement)
@@ -367,7 +369,7 @@ class _Search:
         ordered = None if values is None else list(values.values())
         self.record.finish(tried.number, OPTUNA_STATES[state], ordered, constraints, attrs)
         told: list[float | None] | None = None if ordered is None else list(ordered)
-        if state == "STOPPED":
+        if state == "STOPPED" and known:
             told = self._guess(tried.number, tried.rung, known)
         self.view.tell(
             tried.asked, told, {} if state == "FAILED" else constraints, final=state != "STOPPED"
@@ -383,6 +385,9 @@ class _Search:
             note = notes.get(number, "the job ended while it waited")
             self._stopped(self.waiting.pop(number), note)
         self.record.set_study_attrs({"ended": reason, HYPERVOLUME: self.hypervolume})
+        return self.outcome(reason)
+
+    def outcome(self, reason: str) -> Outcome:
         return Outcome(
             reason=reason,
             asked=self.spending.asked,
@@ -390,4 +395,5 @@ class _Search:
             front=tuple(self.front.numbers),
             hypervolume=self.hypervolume,
             seconds=self.spending.seconds,
+            paused=reason == BY_REQUEST["pause"],
         )

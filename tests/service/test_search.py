@@ -122,6 +122,24 @@ def job_budget(trials: int, seconds: float) -> dict[str, Any]:
     return {"trials": trials, "seconds": seconds}
 
 
+class CancellingPool(TablePool):
+    """One whose assignments can be ended."""
+
+    def __init__(self, slots: int) -> None:
+        super().__init__(slots)
+        self.ended: list[str] = []
+
+    def cancel(self, ticket: str) -> None:
+        assert ticket not in self.ended, "asked once"
+        self.ended.append(ticket)
+
+    def reports(self, timeout: float) -> list[Report]:
+        heard = super().reports(timeout)
+        return [
+            Lost(r.ticket, "ended", cancelled=True) if r.ticket in self.ended else r for r in heard
+        ]
+
+
 def opened(engine: Engine, here: Bench, name: str) -> Record:
     from service.leases import acquire
 
@@ -135,12 +153,57 @@ def opened(engine: Engine, here: Bench, name: str) -> Record:
 def test_asked_to_stop_it_lets_what_runs_finish(here: Bench, engine: Engine) -> None:
     heard: list[Event] = []
     finished = here.run(
-        engine, TablePool(2), here.job(), watch=heard.append, stop=lambda: len(heard) > 5
+        engine,
+        TablePool(2),
+        here.job(),
+        watch=heard.append,
+        wish=lambda: "stop" if len(heard) > 5 else "go_on",
     )
 
     check(engine, finished)
     assert finished.outcome.reason == "stopped by request"
     assert 0 < finished.outcome.asked < 12
+
+
+def test_paused_it_concludes_nothing_and_goes_on_to_the_same_end(
+    here: Bench, engine: Engine
+) -> None:
+    heard: list[Event] = []
+    disk = Disk()
+    paused = here.run(
+        engine,
+        TablePool(2, disk),
+        here.job(),
+        watch=heard.append,
+        wish=lambda: "pause" if len(heard) > 9 else "go_on",
+    )
+    assert paused.outcome.paused
+    assert "ended" not in {e.kind for e in heard}
+    running = [t for t in read_trials(engine, "night") if not t.state.is_finished()]
+    assert running, "those that wait at a rung go on waiting"
+    whole = check(engine, here.run(engine, TablePool(2, disk), here.job()))
+    assert not whole.outcome.paused
+    assert whole.outcome.asked == 12
+    assert max(disk.steps_done.values()) == 1, "nothing is trained twice"
+
+
+def test_cancelled_it_ends_what_runs(here: Bench, engine: Engine) -> None:
+    heard: list[Event] = []
+    pool = CancellingPool(3)
+    finished = here.run(
+        engine,
+        pool,
+        here.job(),
+        watch=heard.append,
+        wish=lambda: "cancel" if len(heard) > 8 else "go_on",
+    )
+    assert finished.outcome.reason == "cancelled by request"
+    assert pool.ended, "three were in flight"
+    trials = read_trials(engine, "night")
+    assert all(trial.state.is_finished() for trial in trials)
+    reasons = [t.user_attrs["reason"] for t in trials]
+    assert reasons.count("cancelled by request") == len(pool.ended)
+    assert "FAILED" not in finished.outcome.states
 
 
 # --- what is trained --------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from search_spaces import sample
-from service.events import Event
+from service.events import Event, Wish
 from service.front import Front
 from service.job import Budget, Job
 from service.opening import opening
@@ -141,13 +141,14 @@ def ours(
         elif event.state == "INFEASIBLE":
             trace.broken += 1
 
-    def stop() -> bool:
-        return len(trace.by_trials) > trials and pool.computed >= compute
+    def wish() -> Wish:
+        enough = len(trace.by_trials) > trials and pool.computed >= compute
+        return "stop" if enough else "go_on"
 
     teacher = measured(scenario.table.find(scenario.table.space.whole), None)
     reach = Reach(teacher, teacher)
     first = opening(ready, reach)
-    search(ready, reach, record or Unwritten(), pool, opening=first, watch=watch, stop=stop)
+    search(ready, reach, record or Unwritten(), pool, opening=first, watch=watch, wish=wish)
     trace.seconds = time.process_time() - began
     return trace
 
