@@ -49,7 +49,7 @@ class Fault:
         return {name: text for name, text in said.items() if text is not None}
 
 
-@dataclass
+@dataclass(eq=False)
 class Problem(ParetrackError):  # noqa: N818 - RFC 9457's word
     """An answer that is not what was asked for."""
 
