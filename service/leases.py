@@ -5,6 +5,7 @@ has passed to another. So each of its writes shows the token in the same transac
 that is no longer the newest writes nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -52,23 +53,31 @@ def acquire(
 
     def once() -> Lease:
         with writing(engine) as connection:
-            _ensure_row(connection, name)
-            row = connection.execute(_BY_NAME, {"lease": name}).one()
-            now = database_now(connection)
-            if row.expires_at > now and not any(_is(row, lease) for lease in tried):
-                raise _held(name, row)
-            lease = Lease(
-                name=name,
-                holder=holder,
-                token=row.token + 1,
-                acquired_at=now,
-                expires_at=now + timedelta(seconds=seconds),
-            )
+            lease = take(connection, name, holder, seconds, mine=tried)
             tried.append(lease)
-            _write(connection, lease)
             return lease
 
     return patience.outlast(once)
+
+
+def take(
+    connection: Connection, name: str, holder: str, seconds: float, mine: Sequence[Lease] = ()
+) -> Lease:
+    """The same as a part of a transaction; ``mine``: what this process has written before."""
+    _ensure_row(connection, name)
+    row = connection.execute(_BY_NAME, {"lease": name}).one()
+    now = database_now(connection)
+    if row.expires_at > now and not any(_is(row, lease) for lease in mine):
+        raise _held(name, row)
+    lease = Lease(
+        name=name,
+        holder=holder,
+        token=row.token + 1,
+        acquired_at=now,
+        expires_at=now + timedelta(seconds=seconds),
+    )
+    _write(connection, lease)
+    return lease
 
 
 def renew(engine: Engine, lease: Lease, seconds: float) -> Lease:
@@ -84,12 +93,17 @@ def renew(engine: Engine, lease: Lease, seconds: float) -> Lease:
 def release(engine: Engine, lease: Lease) -> None:
     """Give the lease back; one that another has taken over is theirs and stays as it is."""
     with writing(engine) as connection:
-        # The token rises here already: its old holder writes nothing more.
-        connection.execute(
-            update(_LEASES)
-            .where(_LEASES.c.name == lease.name, _LEASES.c.token == lease.token)
-            .values(token=lease.token + 1, expires_at=database_now(connection))
-        )
+        give_up(connection, lease)
+
+
+def give_up(connection: Connection, lease: Lease) -> None:
+    """The same as a part of a transaction."""
+    # The token rises here already: its old holder writes nothing more.
+    connection.execute(
+        update(_LEASES)
+        .where(_LEASES.c.name == lease.name, _LEASES.c.token == lease.token)
+        .values(token=lease.token + 1, expires_at=database_now(connection))
+    )
 
 
 def fence(connection: Connection, lease: Lease) -> None:

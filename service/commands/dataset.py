@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search_spaces._errors import ParetrackError
+from service import data_at_hand
 from service.commands._options import Count, Device, Json, Root, Seed, Tracker, data_root
 from service.terminal import Bar, Terminal, table
 
@@ -161,23 +162,11 @@ def _sequences(
 
 def made_ready(data: "Data", learnt_from: bool, terminal: Terminal) -> None:
     """Generate what is missing of synthetic data; others have to be there."""
-    if data.dataset != "synthetic":
-        return
-    needed = {data.judged_on: data.judged_count}
-    if learnt_from and data.train != data.judged_on:
-        needed[data.train] = data.train_count
-    with terminal.bar("data") as bar:
-        ready(data.root, needed, bar)
+    if splits := data_at_hand.needed(data, learnt_from):
+        with terminal.bar("data") as bar:
+            ready(data.root, splits, bar)
 
 
 def ready(root: Path, splits: Mapping[str, int | None], bar: Bar) -> None:
     """Make sure that so much of these synthetic splits is there; the bar shows the making."""
-    from workers.datasets import synthetic
-
-    for split, count in splits.items():
-
-        def show(done: int, total: int, split: str = split) -> None:
-            bar.show(done, total, title=f"generating {split}")
-
-        synthetic.generate(root, split, count=count, report=show)
-        bar.show(1, 1, title=f"{split} is there")
+    data_at_hand.make(root, splits, lambda done, total, what: bar.show(done, total, title=what))

@@ -1,0 +1,418 @@
+"""Jobs: submit, look at, change, pause, resume, stop, cancel, archive."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from sqlalchemy import Connection, Select, and_, exists, or_, select
+
+from service import jobs, submission
+from service.callers import Caller, visible
+from service.database import reading, writing
+from service.errors import Fault, Problem, not_found
+from service.jobs import JOBS, LABELS, StoredJob
+from service.routes._deps import ServiceDep, Submitter, Viewer
+from service.routes._pages import Cursor, Limit, Page, from_cursor, to_cursor
+from service.routes.problems import responses
+from service.submission import Asked
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+EXAMPLE_SPEC: dict[str, JsonValue] = {
+    "name": "ostrack under 8 ms",
+    "teacher": "ostrack-synthetic",
+    "costs": ["macs_frame"],
+    "limits": ["step_ms.onnx_runtime<=8"],
+    "budget": {"trials": 40},
+}
+JobId = Annotated[str, Path(max_length=80, examples=["ostrack-under-8-ms-3f9c0a17be"])]
+Label = Annotated[str, Field(min_length=1, max_length=100)]
+State = Literal[
+    "QUEUED", "RUNNING", "PAUSING", "PAUSED", "STOPPING", "CANCELLING", "SUCCEEDED", "FAILED",
+    "CANCELLED", "HELD",
+]  # fmt: skip
+
+
+class JobCreate(BaseModel):
+    """A search to be queued. ``spec`` is the document that ``paretrack search`` reads."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"spec": EXAMPLE_SPEC, "labels": ["release-3"], "priority": 0}]
+        },
+    )
+    spec: dict[str, JsonValue]
+    labels: list[Label] = Field([], max_length=20)
+    priority: int = Field(0, ge=-100, le=100, description="10 are worth an hour of waiting.")
+
+
+class JobUpdate(BaseModel):
+    """Other words about a job; what is left out stays."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"labels": ["kept"], "priority": 5}]}
+    )
+    name: str | None = Field(None, min_length=1, max_length=200)
+    labels: list[Label] | None = Field(None, max_length=20)
+    priority: int | None = Field(None, ge=-100, le=100)
+
+
+class Reason(BaseModel):
+    """Why something is done, for the audit."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"why": "the device is needed"}]}
+    )
+    why: str = Field("", max_length=500)
+
+
+class JobPublic(BaseModel):
+    """A job as it is now."""
+
+    id: str
+    kind: str
+    name: str
+    owner: str
+    project: str | None
+    tracker: str = Field(description="The family of its teacher.")
+    labels: list[str]
+    priority: int
+    state: State
+    reason: str = Field(description="Why it is in this state.")
+    spec: dict[str, JsonValue]
+    summary: dict[str, JsonValue] = Field(
+        description="Counts by state, budget, front in small, what runs now; a few seconds old."
+    )
+    version: int = Field(description="Also in the ETag; send it as If-Match to change the job.")
+    events: int = Field(description="The number of its last event.")
+    attempts: int
+    created_at: datetime
+    queued_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    archived_at: datetime | None
+    schedule_id: str | None
+    links: dict[str, str]
+
+
+class CostRangePublic(BaseModel):
+    """What a cost can be over the space."""
+
+    metric: str
+    unit: str
+    smallest: float
+    teacher: float
+
+
+class LimitPublic(BaseModel):
+    """Whether a limit can be held."""
+
+    limit: str
+    satisfiable: bool | None = Field(description="null: only a measurement can tell.")
+    note: str
+
+
+class Preview(BaseModel):
+    """What a job would meet."""
+
+    family: str
+    teacher: dict[str, float] = Field(description="As an earlier job measured it; else empty.")
+    size: float = Field(description="Candidates in the space.")
+    layers_free: int
+    widths_free: int
+    costs: list[CostRangePublic]
+    limits: list[LimitPublic]
+    seconds: float | None = Field(description="Judging by earlier jobs; null: there are none.")
+
+
+def public(job: StoredJob, request: Request) -> JobPublic:
+    """A job as it is shown."""
+    base = request.app.url_path_for("read_job", job_id=job.id)
+    nouns = ("trials", "front", "hypervolume", "events")
+    links = {"self": str(base), **{noun: f"{base}/{noun}" for noun in nouns}}
+    known = {name: getattr(job, name) for name in JobPublic.model_fields if name != "links"}
+    known["labels"] = list(job.labels)
+    return JobPublic(**known, links=links)
+
+
+def etag(job: StoredJob) -> str:
+    return f'"{job.version}"'
+
+
+def seen_job(connection: Connection, caller: Caller, job_id: str) -> StoredJob:
+    """A job that this caller may see."""
+    job = jobs.find(connection, job_id)
+    if job is None or not caller.may_see(job.owner, job.project):
+        raise not_found("job", job_id)
+    return job
+
+
+# --- making ------------------------------------------------------------------------------------
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=JobPublic,
+    responses={
+        200: {"model": JobPublic, "description": "The job that this key has made before"},
+        **responses("in_flight", "other_body", "unsupported_media_type", "unreachable_limit"),
+    },
+)
+def submit_job(
+    body: JobCreate,
+    request: Request,
+    response: Response,
+    service: ServiceDep,
+    caller: Submitter,
+    idempotency_key: Annotated[
+        str | None,
+        Header(min_length=1, max_length=255, description="Said again, it is the same job."),
+    ] = None,
+) -> JobPublic:
+    """Queue a search. Everything that can be checked without training is checked first."""
+    asked = Asked(spec=body.spec, labels=tuple(body.labels), priority=body.priority)
+    done = submission.submit(
+        service.engine, service.settings, service.beside, caller, asked, idempotency_key
+    )
+    shown = public(done.job, request)
+    response.status_code = 202 if done.is_new else 200
+    response.headers["Location"] = shown.links["self"]
+    response.headers["ETag"] = etag(done.job)
+    return shown
+
+
+@router.post("/preview", response_model=Preview, responses=responses("unreachable_limit"))
+def preview_job(body: JobCreate, service: ServiceDep, caller: Viewer) -> Preview:
+    """What the search would meet: the size of its space, what costs it can reach, whether its
+    limits can be held. Nothing is queued."""
+    job, seen = submission.checked(
+        service.engine, service.settings, service.beside, caller, body.spec
+    )
+    with reading(service.engine) as connection:
+        teacher = submission.teacher_known(connection, seen["digests"][0])
+        pace = submission.seconds_a_trial(connection, caller, seen["family"])
+    return Preview(
+        **{name: seen[name] for name in ("family", "size", "layers_free", "widths_free")},
+        costs=[CostRangePublic(**cost) for cost in seen["costs"]],
+        limits=[LimitPublic(**limit) for limit in seen["limits"]],
+        teacher=teacher,
+        seconds=None if pace is None else pace * job.budget.trials,
+    )
+
+
+# --- looking -----------------------------------------------------------------------------------
+
+
+@router.get("", response_model=Page[JobPublic])
+def list_jobs(
+    request: Request,
+    service: ServiceDep,
+    caller: Viewer,
+    state: Annotated[list[State] | None, Query(description="One of these.")] = None,
+    tracker: Annotated[str | None, Query(max_length=64)] = None,
+    label: Annotated[list[Label] | None, Query(description="All of these.")] = None,
+    text: Annotated[str | None, Query(max_length=200, description="In its name or id.")] = None,
+    owner: Annotated[str | None, Query(max_length=200)] = None,
+    schedule: Annotated[str | None, Query(max_length=32)] = None,
+    archived: bool = False,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[JobPublic]:
+    """Jobs, the newest first."""
+    query = select(JOBS).where(visible(caller, JOBS.c))
+    for column, wanted in (("tracker", tracker), ("owner", owner), ("schedule_id", schedule)):
+        if wanted is not None:
+            query = query.where(JOBS.c[column] == wanted)
+    if state:
+        query = query.where(JOBS.c.state.in_(state))
+    if text:
+        query = query.where(
+            or_(
+                JOBS.c.name.icontains(text, autoescape=True),
+                JOBS.c.id.icontains(text, autoescape=True),
+            )
+        )
+    for each in label or []:
+        with_it = (LABELS.c.job_id == JOBS.c.id) & (LABELS.c.label == each)
+        query = query.where(exists().where(with_it))
+    if not archived:
+        query = query.where(JOBS.c.archived_at.is_(None))
+    with reading(service.engine) as connection:
+        found = jobs.stored(connection.execute(_behind(query, cursor, limit)).all(), connection)
+    more = len(found) > limit
+    found = found[:limit]
+    last = to_cursor(found[-1].created_at.isoformat(), found[-1].id) if more else None
+    return Page(items=[public(job, request) for job in found], next=last)
+
+
+def _behind(query: Select[Any], cursor: str | None, limit: int) -> Select[Any]:
+    if cursor is not None:
+        at, job_id = from_cursor(cursor, str, str)
+        then = _instant(at)
+        earlier = JOBS.c.created_at < then
+        query = query.where(or_(earlier, and_(JOBS.c.created_at == then, JOBS.c.id < job_id)))
+    return query.order_by(JOBS.c.created_at.desc(), JOBS.c.id.desc()).limit(limit + 1)
+
+
+def _instant(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        detail = "cursor: not one that this list has handed out; begin without one"
+        raise Problem("invalid", detail, [Fault(detail, parameter="cursor")])
+    return found
+
+
+@router.get(
+    "/{job_id}",
+    response_model=JobPublic,
+    responses={304: {"description": "It is as it was."}},
+)
+def read_job(
+    job_id: JobId,
+    request: Request,
+    response: Response,
+    service: ServiceDep,
+    caller: Viewer,
+    if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
+) -> Any:
+    """One job, with what it has come to so far."""
+    with reading(service.engine) as connection:
+        job = seen_job(connection, caller, job_id)
+    if if_none_match is not None and _names(if_none_match, etag(job)):
+        return Response(status_code=304, headers={"ETag": etag(job)})
+    response.headers["ETag"] = etag(job)
+    return public(job, request)
+
+
+def _names(header: str, tag: str) -> bool:
+    """Whether an If-None-Match names this version."""
+    named = [each.strip().removeprefix("W/") for each in header.split(",")]
+    return "*" in named or tag in named
+
+
+# --- changing ----------------------------------------------------------------------------------
+
+
+@router.patch(
+    "/{job_id}",
+    response_model=JobPublic,
+    responses=responses("changed_meanwhile", "precondition_required"),
+)
+def edit_job(
+    job_id: JobId,
+    body: JobUpdate,
+    request: Request,
+    response: Response,
+    service: ServiceDep,
+    caller: Submitter,
+    if_match: Annotated[str | None, Header(max_length=100, description="The ETag.")] = None,
+) -> JobPublic:
+    """Another name, other labels, another priority."""
+    version = _version(if_match)
+    with writing(service.engine) as connection:
+        seen_job(connection, caller, job_id)
+        job = jobs.edit(
+            connection,
+            job_id,
+            caller.who,
+            version=version,
+            name=body.name,
+            labels=body.labels,
+            priority=body.priority,
+        )
+    response.headers["ETag"] = etag(job)
+    return public(job, request)
+
+
+def _version(if_match: str | None) -> int | None:
+    if if_match is None:
+        detail = "If-Match: send the ETag of the job as you have read it, or * to change any"
+        raise Problem("precondition_required", detail, [Fault(detail, parameter="If-Match")])
+    plain = if_match.strip().removeprefix("W/").strip('"')
+    if plain == "*":
+        return None
+    if not (plain.isascii() and plain.isdigit() and len(plain) < 10):
+        detail = f'If-Match: expected an ETag such as "3", or *, got {plain[:40]!r}'
+        raise Problem("changed_meanwhile", detail, [Fault(detail, parameter="If-Match")])
+    return int(plain)
+
+
+def _done(
+    verb: str, job_id: str, body: Reason | None, request: Request, service: Any, caller: Caller
+) -> JobPublic:
+    why = "" if body is None else body.why
+    with writing(service.engine) as connection:
+        seen_job(connection, caller, job_id)
+        said = why or f"{verb} asked by {caller.who}"
+        job = jobs.change(connection, job_id, verb, caller.who, said)
+    return public(job, request)
+
+
+Why = Annotated[Reason | None, Body()]
+_VERB: Mapping[str, Any] = {"response_model": JobPublic, "responses": responses("conflict")}
+
+
+@router.post("/{job_id}/pause", **_VERB)
+def pause_job(
+    job_id: JobId,
+    request: Request,
+    service: ServiceDep,
+    caller: Submitter,
+    body: Reason | None = None,
+) -> JobPublic:
+    """Begin nothing new; what runs may finish. It can be resumed."""
+    return _done("pause", job_id, body, request, service, caller)
+
+
+@router.post("/{job_id}/resume", **_VERB)
+def resume_job(
+    job_id: JobId,
+    request: Request,
+    service: ServiceDep,
+    caller: Submitter,
+    body: Reason | None = None,
+) -> JobPublic:
+    """Go on with a paused or a held job."""
+    return _done("resume", job_id, body, request, service, caller)
+
+
+@router.post("/{job_id}/stop", **_VERB)
+def stop_job(
+    job_id: JobId,
+    request: Request,
+    service: ServiceDep,
+    caller: Submitter,
+    body: Reason | None = None,
+) -> JobPublic:
+    """Begin nothing new; the job ends well when what runs has finished."""
+    return _done("stop", job_id, body, request, service, caller)
+
+
+@router.post("/{job_id}/cancel", **_VERB)
+def cancel_job(
+    job_id: JobId,
+    request: Request,
+    service: ServiceDep,
+    caller: Submitter,
+    body: Reason | None = None,
+) -> JobPublic:
+    """End the job and what runs for it, now."""
+    return _done("cancel", job_id, body, request, service, caller)
+
+
+@router.delete("/{job_id}", response_model=JobPublic, responses=responses("conflict"))
+def archive_job(
+    job_id: JobId, request: Request, service: ServiceDep, caller: Submitter
+) -> JobPublic:
+    """Out of the list. Nothing is deleted: ?archived=true still finds it."""
+    with writing(service.engine) as connection:
+        seen_job(connection, caller, job_id)
+        job = jobs.archive(connection, job_id, caller.who)
+    return public(job, request)

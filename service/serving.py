@@ -1,0 +1,40 @@
+"""What one API process has: settings, the database, who may call, a process to look at jobs."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from sqlalchemy import Engine
+
+from service.callers import EMBEDDED, Caller
+from service.checking import Beside
+from service.event_feed import Feed, Pace
+from service.figures import Figures
+from service.importances import KnownImportances
+from service.known_figures import KnownFigures
+from service.settings import Settings
+from service.tokens import KnownTokens, bearer
+
+
+@dataclass(frozen=True)
+class Service:
+    """Handed to every route."""
+
+    settings: Settings
+    engine: Engine
+    tokens: KnownTokens | None  # None: one user, who needs none
+    beside: Beside = field(default_factory=Beside)
+    figures: Figures = field(default_factory=Figures)
+    of_trials: KnownFigures = field(default_factory=KnownFigures)
+    importances: KnownImportances = field(default_factory=KnownImportances)
+    pace: Pace = field(default_factory=Pace)
+
+    @cached_property
+    def feed(self) -> Feed:
+        """What happens to jobs, for those who follow them."""
+        return Feed(self.engine, self.pace)
+
+    def caller(self, authorization: str | None) -> Caller:
+        """Who sends this header. Without tokens it is the one user there is."""
+        if self.tokens is None:
+            return EMBEDDED
+        return self.tokens.caller(bearer(authorization))
