@@ -85,11 +85,15 @@ def put_attrs(
     connection: Connection, table: Table, owner: str, owner_id: int, attrs: Mapping[str, Any]
 ) -> None:
     """Set attributes of a study or a trial."""
-    rows = [
+    put(connection, table, attr_rows(owner, owner_id, attrs), owner, "key")
+
+
+def attr_rows(owner: str, owner_id: int, attrs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of attributes of a study or a trial."""
+    return [
         {owner: owner_id, "key": key, "value_json": json.dumps(value)}
         for key, value in attrs.items()
     ]
-    put(connection, table, rows, owner, "key")
 
 
 def read_attrs(connection: Connection, table: Table, study_id: int) -> dict[str, Any]:

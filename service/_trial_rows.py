@@ -1,14 +1,28 @@
-"""The one row of a trial: begun, looked for, ended. Each function is part of a transaction."""
+"""The row of a trial, begun, looked for, ended, and the rows beside it that belong to it.
 
+Each function that takes a connection is a part of a transaction.
+"""
+
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import TrialState
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, insert, select, update
 
 from service import _optuna_tables as tables
 from service._kept import forget_rungs
+from service._studies import attr_rows
+from service._upserts import put
+
+Beside = Mapping[Table, list[dict[str, Any]]]
+KEYS = {  # what tells the rows of one trial apart
+    tables.PARAMS: "param_name",
+    tables.VALUES: "objective",
+    tables.USER_ATTRS: "key",
+    tables.SYSTEM_ATTRS: "key",
+}
 
 # Made once: SQLAlchemy compiles a statement once, but to build it anew costs as much as to run it.
 _LOCK_STUDY = (
@@ -32,9 +46,9 @@ _FIND_TRIAL = _TRIAL.where(
     tables.TRIALS.c.study_id == bindparam("study"), tables.TRIALS.c.number == bindparam("n")
 )
 _FIND_STATE = _TRIAL.where(tables.TRIALS.c.trial_id == bindparam("id"))
-_FIND_BEGUN = select(tables.TRIALS.c.number).where(
-    tables.TRIALS.c.trial_id == bindparam("id"),
+_FIND_BEGUN = select(tables.TRIALS.c.number, tables.TRIALS.c.trial_id).where(
     tables.TRIALS.c.study_id == bindparam("study"),
+    tables.TRIALS.c.trial_id > bindparam("last"),
     tables.TRIALS.c.datetime_start == bindparam("start"),
 )
 _END_TRIAL = (
@@ -86,12 +100,50 @@ def insert_trial(connection: Connection, study_id: int, number: int, start: date
     return cast(int, trial_id)
 
 
-def number_begun(
-    connection: Connection, study_id: int, trial_id: int, start: datetime
-) -> int | None:
-    """The number of the trial with this id, if it is the one that began at this microsecond."""
-    known = {"id": trial_id, "study": study_id, "start": start}
-    return connection.execute(_FIND_BEGUN, known).scalar()
+def find_begun(
+    connection: Connection, study_id: int, last_id: int, start: datetime
+) -> tuple[int, int] | None:
+    """The number and id of the trial that began at this microsecond, after the one with
+    ``last_id``."""
+    known = {"study": study_id, "last": last_id, "start": start}
+    found = connection.execute(_FIND_BEGUN, known).first()
+    return None if found is None else (found.number, found.trial_id)
+
+
+def rows_of_begin(
+    trial_id: int,
+    params: Mapping[str, Any],
+    distributions: Mapping[str, BaseDistribution],
+    user_attrs: Mapping[str, Any],
+    system_attrs: Mapping[str, Any],
+) -> Beside:
+    """What lies beside the row of a trial that begins."""
+    return {
+        tables.PARAMS: tables.param_rows(trial_id, params, distributions),
+        tables.USER_ATTRS: attr_rows("trial_id", trial_id, user_attrs),
+        tables.SYSTEM_ATTRS: attr_rows("trial_id", trial_id, system_attrs),
+    }
+
+
+def rows_of_end(
+    trial_id: int,
+    values: Sequence[float] | None,
+    constraints: Mapping[str, float],
+    user_attrs: Mapping[str, Any],
+) -> Beside:
+    """What comes to lie beside the row of a trial that ends."""
+    named = {f"{tables.CONSTRAINT}{name}": float(value) for name, value in constraints.items()}
+    return {
+        tables.VALUES: tables.value_rows(trial_id, values or ()),
+        tables.SYSTEM_ATTRS: attr_rows("trial_id", trial_id, named),
+        tables.USER_ATTRS: attr_rows("trial_id", trial_id, user_attrs),
+    }
+
+
+def put_beside(connection: Connection, beside: Beside) -> None:
+    """Insert rows of a trial; one that is there takes the new values."""
+    for table, rows in beside.items():
+        put(connection, table, rows, "trial_id", KEYS[table])
 
 
 def find_trial(

@@ -4,10 +4,13 @@ Our tables stand beside those of Optuna in one database, so that one transaction
 """
 
 import fcntl
+import math
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +32,11 @@ from sqlalchemy.exc import (
     DBAPIError,
     InterfaceError,
     InternalError,
+    InvalidatePoolError,
     OperationalError,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator
 
 from search_spaces._errors import ParetrackError
@@ -40,6 +45,7 @@ from service.migrations import upgrade
 
 _BUSY_SECONDS = 60  # how long one SQLite writer waits for another
 _IDLE_SECONDS = 60  # how long a transaction may do nothing
+_ALIVE_SECONDS = 1.0  # so long after its last use a connection is not asked whether it lives
 # Of a connection to PostgreSQL, so that a machine that is switched off is noticed.
 _LINE = {
     "connect_timeout": "10",  # seconds
@@ -273,8 +279,11 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _postgresql(url: URL) -> Engine:
     missing = {name: value for name, value in _LINE.items() if name not in url.query}
-    engine = create_engine(url.update_query_dict(missing), pool_pre_ping=True)
+    # The connection that was used last comes first: it lives, and knows its statements.
+    engine = create_engine(url.update_query_dict(missing), pool_use_lifo=True)
     event.listen(engine, "connect", _set_up_postgresql)
+    event.listen(engine, "checkin", _note_use)
+    event.listen(engine, "checkout", partial(_see_that_it_lives, engine.dialect))
     # Many rows as one statement, as SQLAlchemy does for psycopg2: half the time of one by one.
     engine.dialect.use_insertmanyvalues_wo_returning = True
     return engine
@@ -284,6 +293,22 @@ def _set_up_postgresql(connection: Any, _record: Any) -> None:
     # A process that sleeps in the middle of a transaction must not keep its locks.
     connection.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s'")
     connection.commit()
+
+
+def _note_use(_connection: Any, entry: ConnectionPoolEntry) -> None:
+    entry.info["used"] = time.monotonic()
+
+
+def _see_that_it_lives(
+    dialect: Dialect, connection: Any, entry: ConnectionPoolEntry, _proxy: Any
+) -> None:
+    """As pool_pre_ping does, but not each time: that is a round trip more for every event."""
+    if time.monotonic() - entry.info.get("used", math.inf) < _ALIVE_SECONDS:
+        return
+    try:
+        dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error as error:
+        raise InvalidatePoolError from error  # the others were lost with it
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from optuna.samplers import (
 )
 from optuna.storages import InMemoryStorage
 from optuna.study import Study, StudyDirection
+from optuna.study._tell import _tell_with_warning
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from search_spaces import ParetrackError
@@ -193,14 +194,16 @@ class View:
             self._study.enqueue_trial(dict(params))
         trial = self._study.ask()
         value = sample(trial)
-        if key_of(trial.params) in self._tried:
+        sampled = trial.params  # one copy: Optuna makes a new one each time
+        if key_of(sampled) in self._tried:
             self._study.tell(trial, state=TrialState.FAIL)
             self._hide(trial.number)
             return None
-        self._tried.add(key_of(trial.params))
-        attrs = self._attrs_to_keep(self._shown.get_trial(trial.number).system_attrs)
+        self._tried.add(key_of(sampled))
+        shown = self._shown.get_trial(trial.number)
+        attrs = self._attrs_to_keep(shown.system_attrs)
         self._advance(attrs)
-        return Asked(trial.number, trial.params, trial.distributions, attrs, value)
+        return Asked(trial.number, sampled, shown.distributions, attrs, value)
 
     def _untried(self) -> Params | None:
         random = np.random.default_rng([self._seed, len(self._tried)])
@@ -266,7 +269,8 @@ class View:
     def _finish(self, number: int, state: TrialState) -> None:
         if not self._shown.get_trial(number).state.is_finished():
             nothing = [0.0] * len(self._worst) if state == TrialState.COMPLETE else None
-            self._study.tell(number, nothing, state=state)
+            # Study.tell without its last step, a deep copy of the trial that nobody looks at.
+            _tell_with_warning(self._study, number, nothing, state)
 
     def _show(self, number: int, values: Sequence[float | None], constraints: Params) -> None:
         filled = [w if v is None else v for v, w in zip(values, self._worst, strict=True)]
@@ -372,7 +376,7 @@ class View:
         if len(finished) <= 1.25 * (best + latest):
             return
         older = finished[: len(finished) - latest]
-        for i in self._by_merit(older)[best:]:
+        for i in self._by_merit(older)[best:] if best else range(len(older)):
             self._hide(older[i].number)
 
     def _by_merit(self, trials: Sequence[FrozenTrial]) -> list[int]:

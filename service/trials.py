@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy import Connection, Engine, insert
+from sqlalchemy import Connection, Engine
 
 from search_spaces._errors import ParetrackError
 from service import _optuna_tables as tables
+from service import _postgres_events
 from service._frozen_trials import load_trials
 from service._kept import (
     ReachedRung,
@@ -35,13 +36,17 @@ from service._studies import (
     read_attrs,
 )
 from service._trial_rows import (
+    Beside,
     TrialRow,
     end_trial,
+    find_begun,
     find_trial,
     first_distribution,
     insert_trial,
     next_number,
-    number_begun,
+    put_beside,
+    rows_of_begin,
+    rows_of_end,
 )
 from service._upserts import put
 from service.database import reading, writing
@@ -140,22 +145,34 @@ class Record:
             state=TrialState.RUNNING, params=dict(params), distributions=dict(distributions)
         )
         start = tables.utc_now()
-        tried: list[int] = []  # ids that were written, but perhaps not kept
+        tried: list[bool] = []  # whether it was said before, and may have been kept
+
+        def rows(trial_id: int) -> Beside:
+            return rows_of_begin(trial_id, params, distributions, user_attrs, system_attrs)
+
+        def at_once(connection: Connection) -> tuple[int, int] | None:
+            if not self._last_id or not self._distributions.keys() >= distributions.keys():
+                return None  # the first trial of this process finds out
+            self._check_distributions(connection, distributions)
+            tried.append(True)
+            known = self._study_id, self._last_id, start
+            return _postgres_events.begin(connection, self._lease, *known, rows(0))
 
         def write(connection: Connection) -> tuple[int, int]:
-            for trial_id in tried[-1:]:
-                number = number_begun(connection, self._study_id, trial_id, start)
-                if number is not None:
-                    return number, trial_id
+            if tried:
+                begun = find_begun(connection, self._study_id, self._last_id, start)
+                if begun is not None:
+                    return begun
             self._check_distributions(connection, distributions)
             number = next_number(connection, self._study_id, self._last_id)
             if number is None:
                 raise no_job(self._engine, connection, self._name)
-            tried.append(insert_trial(connection, self._study_id, number, start))
-            self._put_asked(connection, tried[-1], params, distributions, user_attrs, system_attrs)
-            return number, tried[-1]
+            tried.append(True)
+            trial_id = insert_trial(connection, self._study_id, number, start)
+            put_beside(connection, rows(trial_id))
+            return number, trial_id
 
-        number, trial_id = self._write(write)
+        number, trial_id = self._write(write, at_once)
         self._ids[number] = trial_id
         self._last_id = trial_id
         self._distributions.update(distributions)
@@ -203,22 +220,25 @@ class Record:
     ) -> None:
         """The end of a running trial, once and for all; a constraint holds where it is <= 0."""
         _check_end(state, values, constraints, self._objectives)
-        named = {f"{tables.CONSTRAINT}{name}": float(value) for name, value in constraints.items()}
         end = tables.utc_now()
 
-        def write(connection: Connection) -> None:
+        def at_once(connection: Connection) -> bool | None:
+            trial_id = self._ids.get(number)
+            if trial_id is None:
+                return None
+            rows = rows_of_end(trial_id, values, constraints, user_attrs)
+            return _postgres_events.finish(connection, self._lease, trial_id, state, end, rows)
+
+        def write(connection: Connection) -> bool:
             trial_id = self._ids.get(number) or self._found(connection, number).trial_id
             if not end_trial(connection, trial_id, state, end):
                 if self._found(connection, number) == TrialRow(trial_id, state, end):
-                    return  # by an attempt whose answer was lost
+                    return True  # by an attempt whose answer was lost
                 self._running(connection, number)  # says why it cannot end
-            if values is not None:
-                rows = tables.value_rows(trial_id, values)
-                put(connection, tables.VALUES, rows, "trial_id", "objective")
-            put_attrs(connection, tables.SYSTEM_ATTRS, "trial_id", trial_id, named)
-            put_attrs(connection, tables.USER_ATTRS, "trial_id", trial_id, user_attrs)
+            put_beside(connection, rows_of_end(trial_id, values, constraints, user_attrs))
+            return True
 
-        self._write(write)
+        self._write(write, at_once)
         self._ids.pop(number, None)
 
     def remember(
@@ -236,8 +256,12 @@ class Record:
         without ``steps``, the most that is known: tracked rather than not, then the most steps."""
         return self._read(lambda connection: find_measurement(connection, digest, steps))
 
-    def _write(self, event: Callable[[Connection], T]) -> T:
-        return _written(self._engine, self._lease, self._patience, event)
+    def _write(
+        self,
+        event: Callable[[Connection], T],
+        at_once: Callable[[Connection], T | None] | None = None,
+    ) -> T:
+        return _written(self._engine, self._lease, self._patience, event, at_once)
 
     def _read(self, query: Callable[[Connection], T]) -> T:
         def once() -> T:
@@ -262,21 +286,6 @@ class Record:
             )
         return found.trial_id
 
-    @staticmethod
-    def _put_asked(
-        connection: Connection,
-        trial_id: int,
-        params: Mapping[str, Any],
-        distributions: Mapping[str, BaseDistribution],
-        user_attrs: Mapping[str, Any],
-        system_attrs: Mapping[str, Any],
-    ) -> None:
-        rows = tables.param_rows(trial_id, params, distributions)
-        if rows:
-            connection.execute(insert(tables.PARAMS), rows)
-        put_attrs(connection, tables.USER_ATTRS, "trial_id", trial_id, user_attrs)
-        put_attrs(connection, tables.SYSTEM_ATTRS, "trial_id", trial_id, system_attrs)
-
     def _check_distributions(
         self, connection: Connection, distributions: Mapping[str, BaseDistribution]
     ) -> None:
@@ -297,13 +306,21 @@ class Record:
 
 
 def _written(
-    engine: Engine, lease: Lease, patience: Patience, event: Callable[[Connection], T]
+    engine: Engine,
+    lease: Lease,
+    patience: Patience,
+    event: Callable[[Connection], T],
+    at_once: Callable[[Connection], T | None] | None = None,
 ) -> T:
     """One transaction of the lease's holder. Who says it again waits at the fence for what is
-    left of the attempt before, and then sees what became of it."""
+    left of the attempt before, and then sees what became of it. ``at_once``: the same on PostgreSQL
+    in one message, or nothing at all."""
 
     def once() -> T:
         with writing(engine) as connection:
+            done = at_once(connection) if at_once and engine.dialect.name == "postgresql" else None
+            if done:
+                return done
             fence(connection, lease)
             return event(connection)
 

@@ -12,9 +12,11 @@ from optuna.distributions import (
 )
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from search_spaces import ParetrackError
+from service.database import writing
 from service.leases import LeaseLost, acquire, release
 from service.trials import Record, TrialFinished, read_rungs, read_trials
 from tests.service.night import (
@@ -84,16 +86,28 @@ def test_an_event_that_fails_halfway_leaves_nothing(record: Record, engine: Engi
     number = begin(record)
     before = stored(engine)
 
-    def refuse(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith("INSERT INTO trial_user_attributes"):  # the last of all
-            raise ZeroDivisionError
-
-    event.listen(engine, "before_cursor_execute", refuse)
-    with pytest.raises(ZeroDivisionError):
+    with writing(engine) as connection:
+        for statement in refusing(engine.dialect.name, "trial_user_attributes"):  # the last of all
+            connection.exec_driver_sql(statement)
+    with pytest.raises(DBAPIError, match="refused"):
         record.finish(number, TrialState.COMPLETE, [0.5, 8.0], {"c": 1.0}, {"a": 1})
-    event.remove(engine, "before_cursor_execute", refuse)
+    with writing(engine) as connection:
+        on = " ON trial_user_attributes" if engine.dialect.name == "postgresql" else ""
+        connection.exec_driver_sql(f"DROP TRIGGER refuse{on}")
     assert stored(engine) == before
     record.finish(number, TrialState.COMPLETE, [0.5, 8.0], {"c": 1.0}, {"a": 1})
+
+
+def refusing(dialect: str, table: str) -> list[str]:
+    """A trigger that lets nothing be inserted."""
+    when = f"CREATE TRIGGER refuse BEFORE INSERT ON {table}"
+    if dialect == "sqlite":
+        return [f"{when} BEGIN SELECT RAISE(ABORT, 'refused'); END"]
+    body = "BEGIN RAISE EXCEPTION 'refused'; END"
+    return [
+        f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $${body}$$",
+        f"{when} FOR EACH ROW EXECUTE FUNCTION refuse()",
+    ]
 
 
 @pytest.mark.parametrize(
