@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, cast
 
 from optuna.study import StudyDirection
@@ -30,10 +31,14 @@ def known_study(engine: Engine, connection: Connection, name: str) -> int:
 
 
 def no_job(engine: Engine, connection: Connection, name: str) -> ParetrackError:
-    """The error that says which jobs there are."""
-    names = connection.execute(select(tables.STUDIES.c.study_name).limit(20)).scalars().all()
-    there = f"there are {', '.join(names)}" if names else "there is none yet"
-    return ParetrackError(f"no job named {name!r} in {shown(engine.url)}; {there}")
+    """The error that says which jobs there are: the closest first, then the newest others."""
+    newest = select(tables.STUDIES.c.study_name).order_by(tables.STUDIES.c.study_id.desc())
+    names = list(connection.execute(newest).scalars())
+    close = get_close_matches(name, names, n=3)
+    others = [other for other in names if other not in close][:20]
+    like = f"did you mean {' or '.join(close)}? " if close else ""
+    there = f"there are {', '.join([*close, *others])}" if names else "there is none yet"
+    return ParetrackError(f"no job named {name!r} in {shown(engine.url)}; {like}{there}")
 
 
 def create_study(

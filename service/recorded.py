@@ -6,20 +6,19 @@ Neither a lease nor the teacher's weights are needed, and no torch.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
 from optuna.trial import FrozenTrial
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine
 
 from search_spaces import ParetrackError
 from service import _optuna_tables as tables
 from service._coordinates import minimised, perfect_hypervolume
 from service._frozen_trials import load_trials
 from service._kept import find_measurement
-from service._studies import find_study, read_attrs
-from service.database import reading, shown
+from service._studies import known_study, read_attrs
+from service.database import reading
 from service.front import Front, front, knee
 from service.spending import HYPERVOLUME
 from workers.metrics import METRICS, Limit, Metric, limit_from_text, metric, value
@@ -139,9 +138,7 @@ def over(job: RecordedJob, names: Sequence[str]) -> RecordedJob:
 def read_job(engine: Engine, name: str) -> RecordedJob:
     """What is recorded of a job now."""
     with reading(engine) as connection:
-        study = find_study(connection, name)
-        if study is None:
-            raise _unknown(engine, connection, name)
+        study = known_study(engine, connection, name)
         attrs = read_attrs(connection, tables.STUDY_USER_ATTRS, study)
         if "job" not in attrs:
             raise ParetrackError(
@@ -212,14 +209,3 @@ def ranges_of(connection: Connection, trial: RecordedTrial) -> dict[str, tuple[f
         if low is not None and high is not None:
             found[name] = (low, high)
     return found
-
-
-def _unknown(engine: Engine, connection: Connection, name: str) -> ParetrackError:
-    """The closest first, then what else there is."""
-    newest = select(tables.STUDIES.c.study_name).order_by(tables.STUDIES.c.study_id.desc())
-    names = list(connection.execute(newest).scalars())
-    close = get_close_matches(name, names, n=3)
-    others = [other for other in names if other not in close][:20]
-    like = f"did you mean {' or '.join(close)}? " if close else ""
-    there = f"there are {', '.join([*close, *others])}" if names else "there is none yet"
-    return ParetrackError(f"no job named {name!r} in {shown(engine.url)}; {like}{there}")

@@ -31,7 +31,7 @@ from service.front import Front
 from service.leases import acquire
 from service.samplers import View
 from service.trials import Record
-from tests.postgres import MISSING, programs, running_postgres
+from tests.postgres import running_postgres
 
 DISTRIBUTIONS = {f"p{n}": IntDistribution(0, 63) for n in range(16)}
 DIRECTIONS = ["maximize", "minimize"]
@@ -231,8 +231,6 @@ def test_a_trial_on_sqlite(tmp_path: Path) -> None:
 
 @pytest.mark.benchmark
 def test_a_trial_on_postgresql() -> None:
-    if programs() is None:
-        pytest.skip(MISSING)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     theirs = {}
     with running_postgres(fsync=True) as server:
@@ -267,8 +265,6 @@ def test_everything_for_a_trial_on_sqlite(tmp_path: Path, sampler: str) -> None:
 @pytest.mark.benchmark
 @pytest.mark.parametrize("sampler", WHOLE)
 def test_everything_for_a_trial_on_postgresql(sampler: str) -> None:
-    if programs() is None:
-        pytest.skip(MISSING)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     theirs = {}
     with running_postgres(fsync=True) as server:
