@@ -5,12 +5,14 @@ from functools import cached_property
 
 from sqlalchemy import Engine
 
+from service.artefacts import Checksums
+from service.beside import Beside, Errands
 from service.callers import EMBEDDED, Caller
-from service.checking import Beside
 from service.event_feed import Feed, Pace
 from service.figures import Figures
 from service.importances import KnownImportances
 from service.known_figures import KnownFigures
+from service.lever_schema import KnownLevers
 from service.settings import Settings
 from service.tokens import KnownTokens, bearer
 
@@ -23,6 +25,9 @@ class Service:
     engine: Engine
     tokens: KnownTokens | None  # None: one user, who needs none
     beside: Beside = field(default_factory=Beside)
+    errands: Errands = field(default_factory=Errands)
+    checksums: Checksums = field(default_factory=Checksums)
+    levers: KnownLevers = field(default_factory=KnownLevers)
     figures: Figures = field(default_factory=Figures)
     of_trials: KnownFigures = field(default_factory=KnownFigures)
     importances: KnownImportances = field(default_factory=KnownImportances)

@@ -1,119 +1,149 @@
-"""paretrack demo: the whole story of one candidate, with a table and a picture at the end."""
+"""paretrack demo: the whole service once: started, given a search, followed to its front."""
 
 import os
-from dataclasses import replace
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
-import numpy as np
 import typer
 
-from service.commands._alone import alone_in
+from search_spaces._errors import ParetrackError
 from service.commands._options import Json
-from service.commands._report import by_attribute, summary, watching
-from service.commands.dataset import ready
-from service.recipes import recovery_recipe
-from service.settings import read_settings
+from service.settings import Settings, read_settings
 from service.terminal import Terminal
 
-if TYPE_CHECKING:
-    from workers.candidate import Candidate, Measurement
+BEGIN_SECONDS = 120.0  # that the service may take until it answers
+END_SECONDS = 90.0
 
 
 def demo(
     teacher: Annotated[str, typer.Option("--teacher")] = "siamrpn-synthetic",
-    mmacs: Annotated[float, typer.Option("--mmacs", help="Limit for the candidate.")] = 10.0,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Of recovery.")] = 100,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for the outcome.")] = None,
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Candidates to try.")] = 16,
+    steps: Annotated[int, typer.Option("--steps", min=0, help="Of a recovery.")] = 60,
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help="[8000, or one that is free]")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Cut a shipped tracker to a quarter, recover it, and compare it with its teacher.
+    """Start the service, submit a search over REST, follow it live, show its front.
 
-    The first run makes the synthetic benchmark (a minute or two); later ones find it.
-    Example: `paretrack demo --mmacs 5`
+    The first run makes the synthetic benchmark (a minute or two). At a terminal the service then
+    stays until Ctrl-C, else it ends. Example: `paretrack demo --trials 8`
     """
-    from workers.machine import use_threads
+    from service.client import Client
+    from service.commands.watch import watched
 
     terminal = Terminal(as_json)
-    use_threads(1)  # the same table on every number of cores
     settings = read_settings(os.environ)
-    folder = out or settings.out / "demo"
-    candidates = _candidates(teacher, mmacs, steps, settings.data)
-    with alone_in(folder):
-        with terminal.bar("data") as bar:
-            ready(settings.data, {"val": None, "train": None}, bar)
-        judged = _judged(candidates, folder, terminal)
-        picture = folder / "strip.png"
-        _draw(judged, candidates["candidate"], picture)
-    _tell(terminal, judged, folder, picture)
+    chosen = port or _free_port()
+    url = f"http://127.0.0.1:{chosen}"
+    with _service(settings, chosen, terminal) as process, Client(url) as client:
+        _wait(process, url, settings, terminal)
+        job = client.submit(_spec(teacher, trials, steps), labels=["demo"])
+        terminal.say(f"submitted: {job.id}; the same by hand: paretrack submit SPEC.yaml --watch")
+        code = watched(job, terminal)
+        terminal.say(
+            f"what the API offers: {url}/openapi.json; this job: {url}/api/v1/jobs/{job.id}"
+        )
+        if sys.stdin.isatty() and sys.stdout.isatty() and code == 0:
+            _stay(url, terminal)
+    raise typer.Exit(code)
 
 
-def _candidates(teacher: str, mmacs: float, steps: int, data: Path) -> dict[str, "Candidate"]:
-    """The teacher as it is, and what is left of it after the cut."""
-    from workers.candidate import Candidate, Data
-    from workers.checkpoints import load_tracker
-    from workers.pruning.widths import within_macs
-    from workers.teachers import find
-
-    folder = find(teacher)
-    architecture, _ = load_tracker(folder)
-    as_it_is = Candidate(
-        teacher=folder, architecture=architecture, data=Data(dataset="synthetic", root=data)
-    )
-    smaller = replace(
-        as_it_is,
-        architecture=within_macs(architecture, mmacs * 1e6),
-        recipe=recovery_recipe(folder, steps=steps),
-    )
-    return {"teacher": as_it_is, "candidate": smaller}
+def _spec(teacher: str, trials: int, steps: int) -> dict[str, Any]:
+    """A search that is over in a few minutes on two cores."""
+    return {
+        "name": "demo",
+        "teacher": teacher,
+        "probes": ["onnx_runtime"],
+        "steps": steps,
+        "budget": {"trials": trials},
+    }
 
 
-def _judged(
-    candidates: dict[str, "Candidate"], folder: Path, terminal: Terminal
-) -> dict[str, "Measurement"]:
-    from workers.evaluation import evaluate
+@contextmanager
+def _service(
+    settings: Settings, port: int, terminal: Terminal
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """``paretrack up`` as a process of its own, ended in order."""
+    log = _log(settings)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "service.cli", "up", "--port", str(port)]
+    command += ["--pool", "in_process", "--plain-logs", "--drain", "5"]
+    terminal.say(f"starting: paretrack up --port {port} (it logs to {log})")
+    with log.open("wb") as file:
+        # A group of its own: Ctrl-C is for this process, which then ends that one.
+        process = subprocess.Popen(command, stderr=file, stdout=file, start_new_session=True)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        terminal.say("the service has ended; its jobs are kept: paretrack up shows them again")
 
-    judged = {}
-    for name, candidate in candidates.items():
-        with terminal.bar(name) as bar:
-            judged[name] = evaluate(candidate, folder / name, watch=watching(bar, name))
-    return judged
+
+def _log(settings: Settings) -> Path:
+    return settings.home / "logs" / "demo.log"
 
 
-def _tell(
-    terminal: Terminal, judged: dict[str, "Measurement"], folder: Path, picture: Path
+def _free_port() -> int:
+    """8000, unless somebody listens there."""
+    for asked in (8000, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", asked))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise ParetrackError("no port of 127.0.0.1 is free; give one with --port")
+
+
+def _wait(
+    process: "subprocess.Popen[bytes]", url: str, settings: Settings, terminal: Terminal
 ) -> None:
-    told = {name: measurement.to_json() for name, measurement in judged.items()}
-    terminal.answer({**told, "picture": picture}, summary(judged))
-    terminal.remark(by_attribute(judged))
-    for name, measurement in judged.items():
-        if measurement.state == "FAILED":
-            terminal.say(f"the {name} failed: {measurement.reason}")
-            raise typer.Exit(1)
-    terminal.say(f"the picture: {picture}\nthe tracker: {folder / 'candidate'}")
-    terminal.say(f"next: paretrack export ./bundle --tracker {folder / 'candidate'}")
+    """Until API and controller are there."""
+    began = time.monotonic()
+    with terminal.bar("the service begins") as bar:
+        while (gone := time.monotonic() - began) < BEGIN_SECONDS and process.poll() is None:
+            found = _ready(url)
+            bar.show(gone, BEGIN_SECONDS, note=str(found.get("status", "")))
+            if found.get("status") == "ready":
+                bar.show(1, 1, note="ready")
+                return
+            time.sleep(0.3)
+    raise ParetrackError(
+        f"the service does not answer at {url}; its log {_log(settings)} ends so: {_end(settings)}"
+    )
 
 
-def _draw(judged: dict[str, "Measurement"], candidate: "Candidate", picture: Path) -> None:
-    """The candidate's best, median and worst sequence, with everybody's boxes."""
-    from workers.boxes_file import read_boxes
-    from workers.evaluation import sequences
-    from workers.figures import draw_strip
+def _end(settings: Settings) -> str:
+    return " ".join(_log(settings).read_text(encoding="utf-8", errors="replace").split())[-300:]
 
-    accuracy = judged["candidate"].accuracy
-    if accuracy is None:  # it failed, and there is nothing to show
-        return
-    ranked = sorted(accuracy.overlap_of, key=lambda name: -accuracy.overlap_of[name])
-    chosen = (ranked[0], ranked[len(ranked) // 2], ranked[-1])
-    data = candidate.data
-    by_name = {s.name: s for s in sequences(data, data.judged_on, data.judged_count)}
-    boxes = [read_boxes(m.tracker) for m in judged.values() if m.tracker]
-    rows = {}
-    for name in chosen:
-        sequence = by_name[name]
-        moments = np.linspace(0, len(sequence.frames) - 1, 6).astype(int)
-        rows[f"{name}, AO {accuracy.overlap_of[name]:.2f}"] = [
-            (sequence.frames[t], [sequence.boxes[t], *(of[name][t] for of in boxes)])
-            for t in moments
-        ]
-    draw_strip(rows, ("ground truth", *judged), picture)
+
+def _ready(url: str) -> Mapping[str, Any]:
+    import httpx
+
+    try:
+        found: dict[str, Any] = httpx.get(f"{url}/api/v1/health/ready", timeout=5).json()
+    except (httpx.TransportError, ValueError):
+        return {}
+    return found
+
+
+def _stay(url: str, terminal: Terminal) -> None:
+    terminal.say(f"the service stays at {url} until Ctrl-C")
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        terminal.say("")

@@ -9,6 +9,7 @@ from fastapi import Query
 from pydantic import BaseModel, Field
 
 from service.errors import Fault, Problem
+from service.json_text import storable_text
 
 T = TypeVar("T")
 MOST = 500  # of one page
@@ -40,7 +41,11 @@ def from_cursor(cursor: str, *kinds: type) -> list[Any]:
     except (binascii.Error, ValueError, RecursionError):
         place = None
     fits = isinstance(place, list) and len(place) == len(kinds)
-    if not fits or not all(isinstance(v, k) for v, k in zip(place or [], kinds, strict=True)):
+    if not fits or not all(map(_fits, place or [], kinds)):
         detail = "cursor: not one that this list has handed out; begin without one"
         raise Problem("invalid", detail, [Fault(detail, parameter="cursor")])
     return list(place or [])
+
+
+def _fits(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and (not isinstance(value, str) or storable_text(value))

@@ -13,6 +13,7 @@ from service.trials import Record
 from tests.postgres import Server, running_postgres
 from tests.service.jobs import Bench, bench, make_teacher
 from tests.service.night import open_record
+from tests.service.searched import Night, nights_work
 
 
 @pytest.fixture(scope="session")
@@ -82,3 +83,21 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def here(tmp_path: Path, teacher: Path) -> Bench:
     """Where jobs of one test run."""
     return bench(tmp_path, teacher)
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def night(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, teacher: Path
+) -> Iterator[Night]:
+    """A database with jobs that have ended; nobody changes them."""
+    folder = tmp_path_factory.mktemp("night")
+    if request.param == "postgresql":
+        server: Server = request.getfixturevalue("postgres")
+        url = server.new_database(request.getfixturevalue("prepared_postgres"))
+    else:
+        file = folder / "paretrack.db"
+        shutil.copy(request.getfixturevalue("prepared_sqlite"), file)
+        url = embedded_url(file)
+    found = nights_work(url, bench(folder, teacher))
+    yield found
+    found.engine.dispose()

@@ -8,7 +8,6 @@ import pytest
 
 from search_spaces import ParetrackError
 from service.commands._alone import alone_in
-from service.commands.demo import demo
 from service.commands.evaluate import evaluate
 
 HOLDER = """
@@ -33,12 +32,7 @@ def test_a_second_process_is_told_until_the_first_is_killed(tmp_path: Path) -> N
         assert (tmp_path / "another").is_dir()
 
 
-def test_demo_and_evaluate_do_not_write_where_another_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PARETRACK_HOME", str(tmp_path))
-    with alone_in(tmp_path / "out" / "demo"), pytest.raises(ParetrackError, match="out/demo is"):
-        demo()
+def test_evaluate_does_not_write_where_another_does(tmp_path: Path) -> None:
     # No data are generated for this: the folder's own data set is named.
     picture = tmp_path / "walk"
     picture.mkdir()
