@@ -4,7 +4,7 @@
 set -u
 : "${PARETRACK_RAY_ADDRESS:?the head of the Ray cluster, as ray-head:6379}"
 
-ray start --address="$PARETRACK_RAY_ADDRESS" --num-cpus=0 --block >&2 &
+ray start --address="$PARETRACK_RAY_ADDRESS" --num-cpus=0 --object-store-memory=100000000 --block >&2 &
 node=$!
 paretrack controller --pool ray "$@" &
 controller=$!

@@ -84,7 +84,7 @@ def summary(connection: Connection, job_id: str, about: Mapping[str, Any]) -> di
         .order_by(rows.value1, rows.number)
     ).all()
     points = [_figures(figures, objectives) for _, figures in members]
-    last = select(func.max(rows.hypervolume)).where(rows.job_id == job_id)
+    last = select(func.max(rows.hypervolume)).where(rows.job_id == job_id, rows.moved)
     return {
         "metrics": [m.name for m in objectives],
         "asked": sum(states.values()),

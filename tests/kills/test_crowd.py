@@ -188,8 +188,8 @@ def test_every_job_ends_once_whoever_is_killed(
         home,
         teacher,
         url,
-        jobs=200 if kills.thorough else 20,
-        clients=20 if kills.thorough else 6,
+        jobs=200 if kills.thorough else 10,
+        clients=20 if kills.thorough else 3,
         apis=(4 if kills.thorough else 2) if on_server else 1,
         controllers=2 if on_server else 1,
     )
