@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import Connection, Engine, Table, insert, select
+from sqlalchemy import Connection, Engine, Select, Table, insert, select
 
 from service.database import database_now, reading
 from service.logs import redacted, without_secrets
@@ -46,7 +46,22 @@ def record(
 
 def read(engine: Engine, subject: str | None, after: int = 0, limit: int = 100) -> list[Entry]:
     """What was done to a subject (None: to anything), oldest first, behind the entry ``after``."""
-    query = select(_AUDIT).where(_AUDIT.c.id > after).order_by(_AUDIT.c.id).limit(limit)
+    query = select(_AUDIT).where(_AUDIT.c.id > after).order_by(_AUDIT.c.id)
+    return _entries(engine, query, subject, limit)
+
+
+def read_newest(
+    engine: Engine, subject: str | None, before: int | None = None, limit: int = 100
+) -> list[Entry]:
+    """The same from the other end: newest first, older than the entry ``before``."""
+    query = select(_AUDIT).order_by(_AUDIT.c.id.desc())
+    if before is not None:
+        query = query.where(_AUDIT.c.id < before)
+    return _entries(engine, query, subject, limit)
+
+
+def _entries(engine: Engine, query: Select[Any], subject: str | None, limit: int) -> list[Entry]:
+    query = query.limit(limit)
     if subject is not None:
         query = query.where(_AUDIT.c.subject == _fitting(subject))
     with reading(engine) as connection:

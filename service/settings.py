@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search_spaces._errors import ParetrackError
+from service.callouts import allowed_from_words
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,7 @@ class Settings:
     home: Path
     database_url: str | None  # None: embedded
     ray_address: str | None = None  # None: a Ray of our own on this machine
+    webhook_allow: tuple[str, ...] = ()  # hosts and networks beside the public ones
 
     @property
     def data(self) -> Path:
@@ -25,13 +27,21 @@ class Settings:
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """PARETRACK_HOME (default ~/.paretrack), PARETRACK_DATABASE_URL and PARETRACK_RAY_ADDRESS."""
+    """PARETRACK_HOME (default ~/.paretrack), PARETRACK_DATABASE_URL, PARETRACK_RAY_ADDRESS and
+    PARETRACK_WEBHOOK_ALLOW."""
     home = environment.get("PARETRACK_HOME")
     return Settings(
         home=_folder(home or "~/.paretrack"),
         database_url=environment.get("PARETRACK_DATABASE_URL") or None,
         ray_address=environment.get("PARETRACK_RAY_ADDRESS") or None,
+        webhook_allow=_allowed(environment.get("PARETRACK_WEBHOOK_ALLOW", "")),
     )
+
+
+def _allowed(text: str) -> tuple[str, ...]:
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
+    allowed_from_words(words)  # said now, and not when a webhook is made
+    return words
 
 
 def _folder(home: str) -> Path:
