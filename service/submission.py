@@ -1,32 +1,24 @@
 """A job from what somebody asks for to its row in the queue, once however often it is asked for."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from statistics import median
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, delete, select, update
+from sqlalchemy import Connection, Engine, select
 
 from search_spaces import ParetrackError
-from service import jobs, queue
+from service import idempotency, jobs, queue, teachers
 from service._kept import find_measurement
-from service._upserts import put_if_absent
+from service.beside import Beside
 from service.callers import Caller, Role, visible
-from service.checking import Beside
-from service.database import database_now, reading, writing
+from service.checking import looked_at
+from service.database import reading, writing
 from service.errors import Fault, Problem
 from service.job import Job, job_from_json
 from service.jobs import JOBS, NewJob, StoredJob
 from service.settings import Settings
-from service.tables import IdempotencyRow
-
-KEPT_HOURS = 24  # after which a key may be used for something else
-FLYING_SECONDS = 180  # after which a request that was never answered may be made again
-
-_KEYS = cast(Table, IdempotencyRow.__table__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +51,15 @@ def submit(
     """Check what is asked for and queue it. The same ``key`` with the same words: the same job."""
     if key is None:
         return Submitted(_made(engine, settings, beside, caller, asked, None, schedule_id), True)
-    known = _reserved(engine, caller, key, asked)
-    if known is not None:
-        return Submitted(known, False)
+    request = {"spec": asked.spec, "labels": sorted(asked.labels), "priority": asked.priority}
+    taken = idempotency.take(engine, caller, key, request)
+    if isinstance(taken, str):
+        with reading(engine) as connection:
+            return Submitted(jobs.known(connection, taken), False)
     try:
-        return Submitted(_made(engine, settings, beside, caller, asked, key, schedule_id), True)
+        return Submitted(_made(engine, settings, beside, caller, asked, taken, schedule_id), True)
     except BaseException:
-        _free(engine, caller, key)
+        idempotency.free(engine, taken)
         raise
 
 
@@ -77,8 +71,8 @@ def checked(
         job = job_from_json(dict(spec))
         with reading(engine) as connection:
             _check_earlier(connection, caller, job)
-        _check_paths(settings, caller, job)
-        seen = beside.look(replace(job, warm_start=(), fronts=()), settings)
+            found = _check_paths(connection, settings, caller, job)
+        seen = looked_at(beside, replace(found, warm_start=(), fronts=()), settings)
     except Problem:
         raise
     except ParetrackError as error:
@@ -111,21 +105,23 @@ def _check_earlier(connection: Connection, caller: Caller, job: Job) -> None:
                 raise Problem("invalid", detail, [Fault(detail, pointer=f"/spec/{field}/{number}")])
 
 
-def _check_paths(settings: Settings, caller: Caller, job: Job) -> None:
-    """Files of the machine are the operator's to name."""
+def _check_paths(connection: Connection, settings: Settings, caller: Caller, job: Job) -> Job:
+    """Files of the machine are the operator's to name. The job with the folder of its teacher."""
+    found = teachers.resolved(connection, settings, job, caller)
     if caller.role == Role.OPERATOR:
-        return
-    from workers.teachers import names
-
-    if job.teacher not in names():
+        return found
+    shipped = teachers.shipped_names()
+    if found.teacher == job.teacher and job.teacher not in shipped:
         detail = (
-            f"teacher: {job.teacher!r} is none of those on offer ({', '.join(names())}); only an "
+            f"teacher: {job.teacher!r} is none of those on offer: {', '.join(shipped)}, the name "
+            "of a tracker that you uploaded, or JOB/NUMBER of a trial that you may see; only an "
             "operator may name a folder"
         )
         raise Problem("invalid", detail, [Fault(detail, pointer="/spec/teacher")])
     if job.data.root is not None:
         detail = "data.root: only an operator may name a folder; leave it out"
         raise Problem("invalid", detail, [Fault(detail, pointer="/spec/data/root")])
+    return found
 
 
 def _made(
@@ -134,7 +130,7 @@ def _made(
     beside: Beside,
     caller: Caller,
     asked: Asked,
-    key: str | None,
+    taken: idempotency.Taken | None,
     schedule_id: str | None,
 ) -> StoredJob:
     job, seen = checked(engine, settings, beside, caller, asked.spec)
@@ -151,9 +147,8 @@ def _made(
     with writing(engine) as connection:
         queue.ensure_owner(connection, caller.owner)
         stored = jobs.create(connection, new, caller.who, asked.why)
-        if key is not None:
-            mine = (_KEYS.c.owner == caller.owner) & (_KEYS.c.key == key)
-            connection.execute(update(_KEYS).where(mine).values(job_id=stored.id))
+        if taken is not None:
+            idempotency.made(connection, taken, stored.id)
     return stored
 
 
@@ -185,49 +180,3 @@ def seconds_a_trial(connection: Connection, caller: Caller, family: str) -> floa
         if asked and started is not None and ended is not None:
             paces.append((ended - started).total_seconds() / asked)
     return median(paces) if paces else None
-
-
-# --- the same request again --------------------------------------------------------------------
-
-
-def _reserved(engine: Engine, caller: Caller, key: str, asked: Asked) -> StoredJob | None:
-    """The job that this key has made already; else None, and the key is this request's now."""
-    body = json.dumps([asked.spec, sorted(asked.labels), asked.priority], sort_keys=True)
-    digest = hashlib.sha256(body.encode()).hexdigest()
-    with writing(engine) as connection:
-        now = database_now(connection)
-        _forget(connection, now - timedelta(hours=KEPT_HOURS), now)
-        row = {"owner": caller.owner, "key": key, "body_sha256": digest, "job_id": None}
-        mine = (_KEYS.c.owner == caller.owner) & (_KEYS.c.key == key)
-        before = connection.execute(select(_KEYS).where(mine)).one_or_none()
-        if before is None:
-            put_if_absent(connection, _KEYS, {**row, "created_at": now})
-            before = connection.execute(select(_KEYS).where(mine)).one()
-            if before.created_at == now and before.job_id is None:
-                return None
-        if before.body_sha256 != digest:
-            raise Problem(
-                "other_body",
-                "this Idempotency-Key was used for another request; take a new key for a new job",
-                [Fault("used for another request", parameter="Idempotency-Key")],
-            )
-        if before.job_id is None:
-            raise Problem(
-                "in_flight",
-                "the same request is being worked on; ask again in a moment",
-                headers={"Retry-After": "2"},
-            )
-        return jobs.known(connection, before.job_id)
-
-
-def _forget(connection: Connection, old: Any, now: Any) -> None:
-    never = now - timedelta(seconds=FLYING_SECONDS)
-    unanswered = _KEYS.c.job_id.is_(None) & (_KEYS.c.created_at < never)
-    connection.execute(delete(_KEYS).where((_KEYS.c.created_at < old) | unanswered))
-
-
-def _free(engine: Engine, caller: Caller, key: str) -> None:
-    """A request that was refused may be mended and made again with the same key."""
-    mine = (_KEYS.c.owner == caller.owner) & (_KEYS.c.key == key) & _KEYS.c.job_id.is_(None)
-    with writing(engine) as connection:
-        connection.execute(delete(_KEYS).where(mine))

@@ -54,6 +54,16 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
         ) from error
 
 
+def read_note(path: Path) -> Any:
+    """Our note in the header of a file, None where there is none; no tensor is read."""
+    _check_file(path)
+    try:
+        with safe_open(path, "pt") as file:
+            return json.loads((file.metadata() or {}).get(_NOTE, "null"))
+    except (SafetensorError, OSError, ValueError, RuntimeError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+
+
 def _check_file(path: Path) -> None:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; check the path, or save the tracker again")

@@ -22,7 +22,14 @@ from search_spaces import (
     load,
     names,
 )
-from workers._files import CheckpointError, read_bytes, read_tensors, write_tensors, write_text
+from workers._files import (
+    CheckpointError,
+    read_bytes,
+    read_note,
+    read_tensors,
+    write_tensors,
+    write_text,
+)
 from workers._foreign import read_foreign
 
 __all__ = [
@@ -30,6 +37,7 @@ __all__ = [
     "import_checkpoint",
     "load_state",
     "load_tracker",
+    "noted_architecture",
     "read_foreign",
     "save_state",
     "save_tracker",
@@ -91,13 +99,26 @@ def _architecture(folder: Path, text: bytes, note: Any) -> Architecture:
 def import_checkpoint(path: Path, architecture: Architecture) -> TrackerNetwork:
     """A network with the weights of a published file; every name and shape must match."""
     weights = read_foreign(path)
-    network = _fresh(architecture)
-    if report := _differences(weights, network):
+    with torch.device("meta"):  # what does not fit the file must not take memory
+        expected = build(architecture)
+    if report := _differences(weights, expected):
         raise CheckpointError(
             f"{path}: not the weights of this {architecture.family}: {report}. {_hint(weights)}"
         )
+    network = _fresh(architecture)
     network.load_state_dict(weights)
     return network.eval()
+
+
+def noted_architecture(path: Path) -> Architecture | None:
+    """What a weights' file of ours says that it belongs to; None where it says nothing."""
+    note = read_note(path)
+    if not isinstance(note, dict) or "architecture" not in note:
+        return None
+    try:
+        return architecture_from_json(json.loads(str(note["architecture"])))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its note of the architecture: {error}") from error
 
 
 def weights_sha256(weights: Mapping[str, Tensor]) -> str:
