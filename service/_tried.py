@@ -8,6 +8,7 @@ from optuna.trial import TrialState
 
 from search_spaces import Sampled
 from service._kept import ReachedRung
+from service.plan import Plan
 from service.samplers import Asked
 from service.trials import Record
 
@@ -21,6 +22,8 @@ OPTUNA_STATES = {
 
 # What a trial keeps of its measurement, beside its figures.
 KEPT = ("seconds", "tracker", "environment", "dataset_version")
+# Of a trial whose accuracy was known: what the gates say anew.
+_BY_GATES = ("latency", "seconds", "gates", "environment")
 
 
 @dataclass
@@ -32,23 +35,37 @@ class Tried:
     digest: str
     rung: int = 0  # the one that it is trained for, or waits at
     measurement: Mapping[str, Any] = field(default_factory=dict)
+    known: Mapping[str, Any] | None = None  # all but its latency, that is measured again
 
 
-def unanswered(
-    reached: Mapping[int, ReachedRung], training: Mapping[int, int], number: int
-) -> bool:
-    """Whether a trial was with a worker when its controller ended."""
-    return number not in reached or training.get(number, 0) > reached[number].rung
-
-
-def times_taken_up(record: Record, running: Sequence[int]) -> Mapping[int, int]:
-    """How often each has been found with a worker, this time included."""
+def begun_again(
+    record: Record,
+    unfinished: Sequence[int],
+    reached: Mapping[int, ReachedRung],
+    training: Mapping[int, int],
+) -> Mapping[int, int]:
+    """Those that were with a worker when their controller ended: how often each has been found so,
+    this time included."""
+    running = [n for n in unfinished if n not in reached or training.get(n, 0) > reached[n].rung]
     if not running:
         return {}
     before = record.study_attrs().get("taken_up", {})
     times = {number: before.get(str(number), 0) + 1 for number in running}
     record.set_study_attrs({"taken_up": {str(n): count for n, count in times.items()}})
     return times
+
+
+def measured_again(known: Mapping[str, Any], latest: Mapping[str, Any]) -> dict[str, Any]:
+    """What was known of a candidate, with the latencies that the gates have just measured."""
+    return {**known, **{name: latest[name] for name in _BY_GATES if name in latest}}
+
+
+def kept_of(plan: Plan, known: Mapping[str, Any]) -> dict[str, Any]:
+    """What a trial's attributes say of its measurement."""
+    if not known:
+        return {}
+    attrs = {name: known[name] for name in KEPT if name in known}
+    return {**attrs, **plan.figures(known), **plan.interval(known)}
 
 
 def is_broken(constraints: Mapping[str, float]) -> bool:

@@ -10,7 +10,22 @@ from service import edge
 from service.database import embedded_url, open_database
 from service.figures import Counted
 from service.rates import Buckets
-from service.routes import events, fronts, health, jobs, problems, trials
+from service.routes import (
+    artefacts,
+    audit,
+    catalogue,
+    events,
+    fronts,
+    health,
+    jobs,
+    owners,
+    problems,
+    schedules,
+    tokens,
+    trackers,
+    trials,
+    webhooks,
+)
 from service.serving import Service
 from service.settings import Settings
 from service.tokens import KnownTokens
@@ -39,6 +54,7 @@ def create_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
         service.beside.close()
+        service.errands.close()
         engine.dispose()
 
     app = FastAPI(
@@ -68,6 +84,9 @@ def create_app(
 def routes() -> APIRouter:
     """All nouns; one file each."""
     router = APIRouter()
-    for noun in (fronts, jobs, trials, events, health):  # before jobs: /jobs/compare is no job's id
+    # fronts before jobs: /jobs/compare is no job's id
+    run = (fronts, jobs, trials, artefacts, events)
+    rest = (schedules, trackers, catalogue, webhooks, tokens, owners, audit, health)
+    for noun in (*run, *rest):
         router.include_router(noun.router)
     return router

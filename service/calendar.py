@@ -129,6 +129,11 @@ def jittered(schedule_id: str, tick: datetime, seconds: int) -> datetime:
     return tick + timedelta(milliseconds=share * seconds * 1000 >> 64)
 
 
+def on_the_wall(calendar: Calendar, instant: datetime) -> datetime:
+    """What the clock of the calendar's zone shows at an instant."""
+    return instant.astimezone(_zone(calendar.timezone))
+
+
 def describe(calendar: Calendar) -> str:
     """The calendar in words: "At 02:30 every day, Europe/London"."""
     return f"{CronSim(calendar.cron, datetime(2025, 1, 1)).explain()}, {calendar.timezone}"

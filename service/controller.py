@@ -5,7 +5,7 @@ import os
 import platform
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +74,8 @@ def run_job(
     """Run a job to its end, or go on with one of this name; nobody else may at the same time.
 
     ``wish``: asked often, what is wanted of it now. ``lease``: where the caller has it already,
-    and gives it back. ``say`` hears what an operator should know: the database is away, it is back.
+    keeps it and gives it back. ``say`` hears what an operator should know: the database is away,
+    it is back.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it reports studies that are none
     ready = plan(job, settings)
@@ -83,7 +84,8 @@ def run_job(
     fronts = patience.outlast(lambda: _fronts(engine, ready))
     holder = f"process {os.getpid()} on {platform.node()}"
     mine = lease or leases.acquire(engine, f"job {job.name}", holder, lease_seconds, patience)
-    with _kept(engine, mine, lease_seconds, say, gives_back=lease is None) as check:
+    keeping = nullcontext(_nothing) if lease else kept(engine, mine, lease_seconds, say)
+    with keeping as check:
         record = Record.open(
             engine,
             job.name,
@@ -121,14 +123,18 @@ def run_job(
         return Finished(ready, reach, outcome, record.trials())
 
 
+def _nothing() -> None:
+    """Whoever has the lease sees to it."""
+
+
 @contextmanager
-def _kept(
+def kept(
     engine: Engine,
     lease: leases.Lease,
     seconds: float,
     say: Callable[[str], None],
     *,
-    gives_back: bool,
+    gives_back: bool = True,
 ) -> Iterator[Callable[[], None]]:
     """Renews the lease while the block runs, whose check raises once another has taken it."""
     ended, lost = threading.Event(), list[leases.LeaseLost]()
@@ -190,7 +196,7 @@ def _opening(
 
 
 # What may differ when a job goes on: what it has already decided stays true.
-_MAY_CHANGE = ("budget", "first", "fronts", "warm_start", "at_once")
+_MAY_CHANGE = ("budget", "first", "fronts", "warm_start", "at_once", "remeasure")
 
 
 def _check_same(job: Job, record: Record) -> None:

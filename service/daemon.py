@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine, select
 
 from search_spaces import ParetrackError
-from service import data_at_hand, queue
-from service.controller import LEASE_SECONDS, NotBegun, run_job
+from service import data_at_hand, queue, teachers
+from service.controller import LEASE_SECONDS, NotBegun, kept, run_job
 from service.database import DatabaseError, reading
 from service.events import Wish
 from service.job import Job, job_from_json
@@ -38,6 +38,7 @@ LOOK = 0.5  # seconds between two looks at the queue, and at what is wanted of a
 RESCUE = 5.0  # seconds between two looks for jobs whose controllers are gone
 DRAIN = 20.0  # seconds that what runs may take to finish once the process is asked to end
 
+HANDED_OVER = "its controller ends; it goes on with the next one"
 WISHES: dict[str, Wish] = {"PAUSING": "pause", "STOPPING": "stop", "CANCELLING": "cancel"}
 
 _log = logging.getLogger("paretrack.controller")
@@ -137,9 +138,12 @@ class Daemon:
         """What to do with the job, why, and whether that was an attempt that came to nothing."""
         from workers.pool import PoolBroken
 
-        journal = Journal(self.engine, claimed.lease, claimed.job.id)
         try:
-            return (*self._run(claimed, shares, journal), False)
+            # From here on, not from the first candidate: data may have to be made before.
+            with kept(
+                self.engine, claimed.lease, self.lease_seconds, _log.warning, gives_back=False
+            ) as check:
+                return (*self._run(claimed, shares, check), False)
         except _CutShort as error:
             return "put_back", str(error), False
         except NotBegun as error:
@@ -156,14 +160,18 @@ class Daemon:
             _log.error("a bug in the search", exc_info=error)
             return "put_back", f"{type(error).__name__}: {error}", True
 
-    def _run(self, claimed: Claimed, shares: "Shares", journal: Journal) -> tuple[str, str]:
+    def _run(
+        self, claimed: Claimed, shares: "Shares", check: Callable[[], None]
+    ) -> tuple[str, str]:
         stored = claimed.job
+        journal = Journal(self.engine, claimed.lease, stored.id)
         job = replace(job_from_json({**stored.spec, "name": stored.id}), name=stored.id)
         journal.take_up()
-        wish = self._wish(stored, journal)
+        wish = self._wish(stored, journal, check)
         self._see_to_data(job, wish, journal)
         with reading(self.engine) as connection:
             weight = queue.weight_of(connection, stored.owner)
+            job = teachers.resolved(connection, self.settings, job)
         share = shares.of(stored.id, weight=weight, most=job.at_once)
         try:
             finished = run_job(
@@ -182,7 +190,9 @@ class Daemon:
             share.close()
         outcome = finished.outcome
         journal.tell()
-        return ("put_back" if outcome.paused else "done"), outcome.reason
+        if outcome.paused:
+            return "put_back", HANDED_OVER if self._ending.is_set() else outcome.reason
+        return "done", outcome.reason
 
     def _see_to_data(self, job: Job, wish: Callable[[], Wish], journal: Journal) -> None:
         from service.plan import data_of
@@ -195,15 +205,18 @@ class Daemon:
         data = data_of(job.data, self.settings)
         data_at_hand.make(data.root, data_at_hand.needed(data, job.steps > 0), show)
 
-    def _wish(self, job: StoredJob, journal: Journal) -> Callable[[], Wish]:
+    def _wish(
+        self, job: StoredJob, journal: Journal, check: Callable[[], None]
+    ) -> Callable[[], Wish]:
         """What is wanted of a job now: what its row says, looked at now and then."""
         looked_at, wanted = -LOOK, "go_on"
 
         def wish() -> Wish:
             nonlocal looked_at, wanted
+            check()
             journal.turn()
             if time.monotonic() >= self._deadline:
-                raise _CutShort("its controller ends; it goes on with the next one")
+                raise _CutShort(HANDED_OVER)
             if time.monotonic() - looked_at >= LOOK:
                 looked_at, wanted = time.monotonic(), self._state(job.id, wanted)
             if self._ending.is_set() and wanted == "go_on":

@@ -65,11 +65,13 @@ class Job:
     budget: Budget = field(default_factory=Budget)
     warm_start: tuple[str, ...] = ()  # names of earlier jobs of the same space
     fronts: tuple[str, ...] = ()  # of these earlier jobs; what is on them is tried first
+    remeasure: bool = False  # latencies that earlier jobs have measured, on the device as it is now
     first: tuple[Mapping[str, Any], ...] = ()  # parameters to try before all others
     opening: int = 12  # candidates of every size to begin with, evenly narrowed or nearly so
     at_once: int | None = None  # candidates on their way together; None: what the pool holds
     device: str = "cpu"
     seed: int = 0
+    sampler_seed: int | None = None  # of what is tried alone, not of how it is judged; None: seed
 
     def __post_init__(self) -> None:
         plain = self.name.strip() not in ("", ".", "..") and not set(self.name) & set("/\\\0")
@@ -80,6 +82,8 @@ class Job:
         fits = all(0 <= rung < max(self.steps, 1) for rung in self.rungs)
         wanted = f"rising numbers of steps from 0 to less than steps ({self.steps})"
         _demand(rising and fits, "rungs", wanted, list(self.rungs))
+        drawn = self.sampler_seed is None or self.sampler_seed >= 0
+        _demand(drawn, "sampler_seed", "0 or more", self.sampler_seed)
         _demand(self.opening >= 0, "opening", "0 or more", self.opening)
         some = self.at_once is None or self.at_once >= 1
         _demand(some, "at_once", "at least 1", self.at_once)

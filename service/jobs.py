@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, Table, bindparam, insert, select, update
 
 from service import audit
 from service.database import database_now
+from service.deliveries import tell_webhooks
 from service.errors import Fault, Problem, not_found
 from service.tables import JobEventRow, JobLabelRow, JobRow
 
@@ -273,9 +274,16 @@ def archive(connection: Connection, job_id: str, who: str) -> StoredJob:
     return known(connection, job_id)
 
 
-def summarise(connection: Connection, job_id: str, summary: Mapping[str, Any]) -> None:
-    """What lists and pages show of a job; the holder of its lease says it."""
-    values = {"summary_json": json.dumps(summary), "version": JOBS.c.version + 1}
+def summarise(
+    connection: Connection, job_id: str, summary: Mapping[str, Any], *, got_on: bool = False
+) -> None:
+    """What lists and pages show of a job; the holder of its lease says it. ``got_on``: something
+    came of this attempt, so those before it count no more."""
+    values: dict[str, Any] = {
+        "summary_json": json.dumps(summary),
+        "version": JOBS.c.version + 1,
+        **({"attempts": 0} if got_on else {}),
+    }
     connection.execute(update(JOBS).where(JOBS.c.id == job_id).values(**values))
 
 
@@ -293,12 +301,15 @@ def add_events(
         .returning(JOBS.c.events)
     ).scalar_one()
     now = database_now(connection)
+    first = last - len(happened) + 1
+    numbered = [(number, *told) for number, told in enumerate(happened, first)]
     rows = [
         {"job_id": job_id, "number": number, "at": now, "kind": kind, "data_json": json.dumps(data)}
-        for number, (kind, data) in enumerate(happened, last - len(happened) + 1)
+        for number, kind, data in numbered
     ]
     if rows:
         connection.execute(insert(EVENTS), rows)
+        tell_webhooks(connection, job_id, now, numbered)
     return last
 
 

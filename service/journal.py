@@ -109,7 +109,8 @@ class Journal:
             told = [*events, *(("front", {"number": number}) for number in moved)]
             if told:
                 jobs.add_events(connection, self._job, told)
-            jobs.summarise(connection, self._job, {**shown, "now": now})
+            got_on = any(kind == "trial_finished" for kind, _ in events)
+            jobs.summarise(connection, self._job, {**shown, "now": now}, got_on=got_on)
 
         self._written(write)
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from workers.training import Recipe
 
 # FLOPs are not latency: worth a flag where MACs fell by more, while the latency fell by less.
+GATES = -1  # in the place of a rung, where nothing is to be trained
 MACS_FELL, LATENCY_FELL = 0.20, 0.05
 
 
@@ -107,8 +108,10 @@ class Plan:
         where = f"{self.folder}/{folder}"
         return Assignment(ticket=ticket, candidate=candidate, folder=where, until=until)
 
-    def until(self, rung: int) -> int | None:
-        """The step of the recovery that a rung lies at; None: the end."""
+    def until(self, rung: int) -> "Until":
+        """The step of the recovery that a rung lies at; None: the end; "gates": before it."""
+        if rung == GATES:
+            return "gates"
         return self.job.rungs[rung] if rung < len(self.job.rungs) else None
 
     # --- what came back -----------------------------------------------------------------------
@@ -130,6 +133,11 @@ class Plan:
         tracked = earlier.get("state") == "COMPLETE"
         same = earlier.get("environment") == here.get("environment")
         return tracked and same and all(value(earlier, m) is not None for m in asked)
+
+    @property
+    def remeasures(self) -> bool:
+        """Whether what is known of a candidate is to be completed by latencies of tonight."""
+        return self.job.remeasure and bool(self.probes)
 
     def minimised(self, values: Mapping[str, float]) -> tuple[float, ...]:
         """The objectives as points whose every coordinate is better when it is smaller."""
@@ -206,15 +214,20 @@ class Plan:
 
     def view(self, done: int) -> samplers.View:
         sampler = samplers.make(
-            self.job.sampler, seed=self.job.seed, space_size=size(self.space), done=done
+            self.job.sampler, seed=self.drawn_by, space_size=size(self.space), done=done
         )
         return samplers.View(
             sampler,
             self.directions,
             [m.name for m in self.objectives],
             constraints=[str(limit) for limit in self.limits if limit.hard],
-            seed=self.job.seed,
+            seed=self.drawn_by,
         )
+
+    @property
+    def drawn_by(self) -> int:
+        """The seed of what is tried."""
+        return self.job.seed if self.job.sampler_seed is None else self.job.sampler_seed
 
     def stopping(self) -> early_stopping.EarlyStopping:
         return early_stopping.make(self.job.early_stopping)

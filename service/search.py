@@ -15,14 +15,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import ParetrackError, Sampled, size
 from service._guesses import Guesses
-from service._tried import KEPT, OPTUNA_STATES, Tried, is_broken, times_taken_up, unanswered
+from service._tried import OPTUNA_STATES, Tried, begun_again, is_broken, kept_of, measured_again
 from service.early_stopping import Decision, RungResult
 from service.events import BY_REQUEST, Event, Outcome, Watch, Wish
 from service.front import Front
-from service.plan import Plan
+from service.plan import GATES, Plan
 from service.reach import Reach
 from service.samplers import Asked
-from service.spending import HYPERVOLUME, MEASURED_BEFORE, Spending
+from service.spending import HYPERVOLUME, MEASURED_AGAIN, MEASURED_BEFORE, Spending
 from service.trials import ReachedRung, Record
 
 if TYPE_CHECKING:
@@ -115,8 +115,7 @@ class _Search:
         self.spending.take_up(self.stored)
         self.spending.recall(self.hypervolume)
         running = [trial for trial in self.stored if not trial.state.is_finished()]
-        begun = [n for n in (t.number for t in running) if unanswered(reached, training, n)]
-        times = times_taken_up(self.record, begun)
+        times = begun_again(self.record, [t.number for t in running], reached, training)
         for trial in running:
             self._resume(trial, reached.get(trial.number), training.get(trial.number, 0), times)
 
@@ -234,6 +233,9 @@ class _Search:
         known = self.record.remembered(tried.digest)
         if known is None or not self.plan.says_all(known, self.reach.smallest):
             self._submit(tried)
+        elif self.plan.remeasures:
+            tried.known, tried.rung = known, GATES
+            self._submit(tried)
         elif broken := self.plan.broken(known):
             tried.measurement = known
             self._finish(tried, "INFEASIBLE", reason=f"{MEASURED_BEFORE}; {broken}")
@@ -285,6 +287,8 @@ class _Search:
         self.failures = 0
         if state == "INFEASIBLE":
             self._finish(tried, state, reason=measurement["reason"])
+        elif tried.known is not None:
+            self._completed(tried, measured_again(tried.known, measurement), MEASURED_AGAIN)
         elif state == "AT_RUNG":
             self._at_rung(tried, measurement)
         else:
@@ -343,10 +347,8 @@ class _Search:
         self._finish(tried, "FAILED", reason=reason)
         self.failures += 1
         if self.failures >= FAILURES_IN_A_ROW:
-            raise ParetrackError(
-                f"the last {self.failures} candidates failed, so it is not them; the last one "
-                f"said: {reason}"
-            )
+            why = f"the last {self.failures} candidates failed, so it is not them"
+            raise ParetrackError(f"{why}; the last one said: {reason}")
 
     def _finish(
         self,
@@ -361,9 +363,7 @@ class _Search:
         known = tried.measurement
         constraints = self.plan.constraints(known) if known else {}
         attrs: dict[str, Any] = {"state": state, "reason": reason, "flag": flag}
-        attrs |= {name: known[name] for name in KEPT if name in known}
-        attrs |= self.plan.figures(known) if known else {}
-        attrs |= self.plan.interval(known)
+        attrs |= kept_of(self.plan, known)
         self.spending.states[state] += 1
         attrs |= self.spending.attrs()
         ordered = None if values is None else list(values.values())

@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial
 from service.job import Budget
 
 MEASURED_BEFORE = "measured before"  # the reason of a trial that cost nothing: its answer was known
+MEASURED_AGAIN = "latency measured again, all else measured before"
 SECONDS = "job_seconds"  # attribute of a trial: how long its job had run when it ended
 HYPERVOLUME = "hypervolume"  # the same: the front's, with it
 

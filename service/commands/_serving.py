@@ -38,23 +38,21 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_reach(settings: Settings, host: str, needs_tokens: bool) -> None:
-    """Refuse to be open to others without tokens, or without anybody who has one."""
-    if not needs_tokens:
-        if not is_loopback(host):
-            raise ParetrackError(
-                f"without tokens this listens on loopback only, not on {host}: whoever reaches it "
-                "may do everything; leave --no-tokens out"
-            )
-        return
+def check_reach(host: str, needs_tokens: bool) -> None:
+    """Refuse to be open to others without tokens."""
+    if not needs_tokens and not is_loopback(host):
+        raise ParetrackError(
+            f"without tokens this listens on loopback only, not on {host}: whoever reaches it "
+            "may do everything; leave --no-tokens out"
+        )
+
+
+def somebody_has_a_token(settings: Settings) -> bool:
+    """Whether anybody can call a service that needs tokens."""
     url = settings.database_url or embedded_url(settings.home / "paretrack.db")
     engine = open_database(url)
     try:
-        if not tokens.list_tokens(engine, limit=1):
-            raise ParetrackError(
-                "nobody has a token yet, so nobody could call; make one first: "
-                "paretrack token create NAME --role operator"
-            )
+        return bool(tokens.list_tokens(engine, limit=1))
     finally:
         engine.dispose()
 
@@ -63,7 +61,7 @@ def server(
     settings: Settings, host: str, port: int, needs_tokens: bool, allowed: list[str]
 ) -> uvicorn.Server:
     """A server that is ready to be run; the port is looked at first, for a clear message."""
-    check_reach(settings, host, needs_tokens)
+    check_reach(host, needs_tokens)
     _check_free(host, port)
     hosts = None if needs_tokens and not allowed else [host, *allowed]
     app = create_app(settings, needs_tokens=needs_tokens, hosts=hosts)

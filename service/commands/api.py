@@ -1,5 +1,6 @@
 """paretrack api: the REST service alone; controllers run elsewhere."""
 
+import logging
 import os
 from typing import Annotated
 
@@ -7,6 +8,8 @@ import typer
 
 from service.logs import set_up_logs
 from service.settings import read_settings
+
+_log = logging.getLogger("paretrack.api")
 
 Host = Annotated[str, typer.Option("--host", help="Where to listen.")]
 Port = Annotated[int, typer.Option("--port", min=1, max=65535)]
@@ -30,8 +33,10 @@ def api(
 
     Example: `PARETRACK_DATABASE_URL=postgresql://... paretrack api --host 0.0.0.0`
     """
-    from service.commands._serving import run, server
+    from service.commands._serving import run, server, somebody_has_a_token
 
     set_up_logs(as_json=not plain_logs)
     settings = read_settings(os.environ)
+    if not no_tokens and not somebody_has_a_token(settings):
+        _log.warning("nobody has a token yet: paretrack token create NAME --role operator")
     run(server(settings, host, port, not no_tokens, allow_host or []))

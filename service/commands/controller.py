@@ -44,21 +44,29 @@ def controller(
     Several may run, on one machine or many: each job is worked on by one of them.
     Example: `PARETRACK_RAY_ADDRESS=head:6379 paretrack controller --jobs 4`
     """
+    from service import schedules
+    from service.callouts import allowed_from_words
     from service.daemon import Daemon
     from service.database import embedded_url, open_database
+    from service.postman import Postman, Sender
 
     set_up_logs(as_json=not plain_logs)
     settings = read_settings(os.environ)
     engine = open_database(settings.database_url or embedded_url(settings.home / "paretrack.db"))
     warn = logging.getLogger("paretrack.workers").warning
     needs = {"cpus": cpus, "gpus": gpus}
+    postman = Postman(engine, Sender(allowed_from_words(settings.webhook_allow)))
     try:
         with open_pool(
             pool, settings, parallel=parallel, threads=threads, needs=needs, say=warn
         ) as hands:
-            daemon = Daemon(settings, engine, hands, at_once=jobs, drain_seconds=drain)
+            chores = [*schedules.chores(engine), postman.deliver]
+            daemon = Daemon(
+                settings, engine, hands, at_once=jobs, drain_seconds=drain, chores=chores
+            )
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: daemon.end())
             daemon.run()
     finally:
+        postman.close()
         engine.dispose()

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import typer
 
+from search_spaces import ParetrackError
 from service.commands.api import AllowHost, Host, PlainLogs, Port
 from service.commands.controller import AtOnce, Drain, Parallel, PoolName
 from service.logs import set_up_logs
@@ -34,10 +35,15 @@ def up(
 
     Everything it keeps is under PARETRACK_HOME. Example: `paretrack up --port 8080`
     """
-    from service.commands._serving import is_loopback, run, server
+    from service.commands._serving import is_loopback, run, server, somebody_has_a_token
 
     set_up_logs(as_json=not plain_logs)
     settings = read_settings(os.environ)
+    if not is_loopback(host) and not somebody_has_a_token(settings):
+        raise ParetrackError(
+            f"on {host} others can reach it, and nobody has a token yet; make one first: "
+            "paretrack token create NAME --role operator; or leave --host out"
+        )
     api = server(settings, host, port, not is_loopback(host), allow_host or [])
     command = ["--jobs", str(jobs), "--pool", pool, "--parallel", str(parallel)]
     command += ["--drain", str(drain), *(["--plain-logs"] if plain_logs else [])]

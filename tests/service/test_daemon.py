@@ -216,7 +216,7 @@ def test_what_a_killed_controller_left_is_taken_up(
     shares = Shares(dead.pool)
     monkeypatch.setattr(Journal, "tell", lambda self: None)
     with pytest.raises(Killed):
-        dead._run(claimed, shares, Journal(engine, claimed.lease, job.id))
+        dead._run(claimed, shares, lambda: None)
     monkeypatch.undo()
     monkeypatch.setattr(daemon_module, "RESCUE", 0.2)
     monkeypatch.setattr(queue, "FIRST_PAUSE", 0.1)
@@ -224,6 +224,28 @@ def test_what_a_killed_controller_left_is_taken_up(
     with running(engine, here, TablePool(2)):
         until(engine, job, in_state("SUCCEEDED"))
     check_told(engine, job)
+
+
+def test_a_job_is_kept_while_its_data_are_made(
+    engine: Engine, here: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which takes longer than a lease lasts; another controller looks for what was left."""
+
+    def slow(*_: object) -> None:
+        time.sleep(4.0)
+
+    monkeypatch.setattr(daemon_module, "RESCUE", 0.2)
+    monkeypatch.setattr(daemon_module.data_at_hand, "make", slow)
+    job = submit(engine, here)
+    with (
+        running(engine, here, TablePool(2), lease_seconds=1.5),
+        running(engine, here, TablePool(2), lease_seconds=1.5, name="another"),
+    ):
+        done = until(engine, job, in_state("SUCCEEDED"))
+    with reading(engine) as connection:
+        events = jobs.read_events(connection, job.id, 0, 10_000)
+    states = [event.data["to"] for event in events if event.kind == "state"]
+    assert states == ["QUEUED", "RUNNING", "SUCCEEDED"], done
 
 
 def test_a_controller_is_known_to_be_there(engine: Engine, here: Bench) -> None:
