@@ -47,6 +47,7 @@ __all__ = [
 
 ARCHITECTURE = "architecture.json"
 WEIGHTS = "weights.safetensors"
+DOWNLOADED = "model.safetensors"  # the same, as the service hands it out
 
 
 def save_tracker(folder: Path, architecture: Architecture, network: TrackerNetwork) -> None:
@@ -70,6 +71,12 @@ def save_tracker(folder: Path, architecture: Architecture, network: TrackerNetwo
         write_tensors(folder / WEIGHTS, weights, note)
 
 
+def weights_file(folder: Path) -> Path:
+    """Where a tracker's weights are: in its own file, or in one that was downloaded."""
+    own, downloaded = folder / WEIGHTS, folder / DOWNLOADED
+    return downloaded if downloaded.exists() and not own.exists() else own
+
+
 def load_tracker(folder: Path) -> tuple[Architecture, TrackerNetwork]:
     """The tracker as it was saved, in evaluation mode, on the CPU."""
     if not folder.is_dir():
@@ -77,11 +84,11 @@ def load_tracker(folder: Path) -> tuple[Architecture, TrackerNetwork]:
             f"{folder}: no such folder; a tracker is a folder with {ARCHITECTURE} and {WEIGHTS}"
         )
     text = read_bytes(folder / ARCHITECTURE)
-    weights, note = read_tensors(folder / WEIGHTS)
+    weights, note = read_tensors(weights_file(folder))
     architecture = _architecture(folder, text, note)
     network = _fresh(architecture)
     if report := _differences(weights, network):
-        raise CheckpointError(f"{folder / WEIGHTS}: does not fit {ARCHITECTURE}: {report}")
+        raise CheckpointError(f"{weights_file(folder)}: does not fit {ARCHITECTURE}: {report}")
     network.load_state_dict(weights)
     return architecture, network.eval()
 

@@ -133,6 +133,13 @@ def test_saving_and_loading_leave_the_random_numbers_alone(tmp_path: Path) -> No
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_what_was_downloaded_under_the_services_name_is_a_tracker(tmp_path: Path) -> None:
+    save_tracker(tmp_path, TINY, build(TINY))
+    before = weights_sha256(load_tracker(tmp_path)[1].state_dict())
+    (tmp_path / checkpoints.WEIGHTS).rename(tmp_path / checkpoints.DOWNLOADED)
+    assert weights_sha256(load_tracker(tmp_path)[1].state_dict()) == before
+
+
 def test_two_saves_of_one_tracker_are_the_same_files_and_other_files_stay(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         save_tracker(tmp_path / folder, TINY, fresh_network())
