@@ -16,17 +16,31 @@ from rich.text import Text
 
 from search_spaces._errors import ParetrackError
 from service.commands import (
+    api,
     checkpoint,
+    controller,
     dataset,
+    db,
     demo,
     doctor,
+    download,
     evaluate,
     export,
     front,
+    jobs,
+    preview,
+    schedule,
     search,
+    spec_schema,
+    submit,
+    token,
     track,
     train,
+    trials,
     tune_recipe,
+    up,
+    verbs,
+    watch,
 )
 
 app = typer.Typer(
@@ -45,6 +59,23 @@ app.command("front")(front.front)
 app.command("track")(track.track)
 app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
+app.command("submit")(submit.submit)
+app.command("preview")(preview.preview)
+app.command("jobs")(jobs.jobs)
+app.command("watch")(watch.watch)
+app.command("trials")(trials.trials)
+app.command("pause")(verbs.pause)
+app.command("resume")(verbs.resume)
+app.command("stop")(verbs.stop)
+app.command("cancel")(verbs.cancel)
+app.command("download")(download.download)
+app.command("spec-schema")(spec_schema.spec_schema)
+app.command("up")(up.up)
+app.command("api")(api.api)
+app.command("controller")(controller.controller)
+app.add_typer(schedule.app, name="schedule")
+app.add_typer(token.app, name="token")
+app.add_typer(db.app, name="db")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(checkpoint.app, name="checkpoint")
 
@@ -78,3 +109,7 @@ def _show(message: str) -> None:
         Console(stderr=True, width=width).print(
             Panel(Text(message), title="paretrack", style="red")
         )
+
+
+if __name__ == "__main__":
+    main()

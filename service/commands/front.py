@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from service.front import Side
     from service.recorded import RecordedJob, RecordedTrial
 
+PATIENCE = 30.0  # seconds for which the service that PARETRACK_URL names may be away
+
 Csv = Annotated[bool, typer.Option("--csv", help="Rows for a spreadsheet on standard output.")]
 Plot = Annotated[
     Path | None, typer.Option("--plot", help="Draw it too: a file .png, .svg or .pdf.")
@@ -52,6 +54,7 @@ def front(
 ) -> None:
     """Show the front of a job: what is best at each cost. Only the record is read.
 
+    A job of the service in PARETRACK_URL goes by its id, or its name where no other has it.
     Example: `paretrack front street --plot front.svg --against last-night`
     """
     from service.front_picture import check_ending, draw_front
@@ -61,14 +64,14 @@ def front(
     if plot is not None:
         check_ending(plot)
     terminal = Terminal(as_json or as_csv)
-    job, other = _read(read_settings(os.environ), name, against, x, y)
+    job, other, is_remote = _read(name, against, x, y)
     if plot is not None:
         draw_front(job, plot, other)
     if as_csv:
         sys.stdout.write(_rows(job))
         return
     terminal.answer(_document(job, other), front_table(job))
-    _say_more(terminal, job)
+    _say_more(terminal, job, is_remote)
     if other is not None:
         terminal.remark(_comparison_table(job, other))
     if plot is not None:
@@ -76,21 +79,63 @@ def front(
 
 
 def _read(
-    settings: Settings, name: str, against: str | None, x: str | None, y: str | None
-) -> "tuple[RecordedJob, RecordedJob | None]":
-    from service.recorded import over, read_job
+    name: str, against: str | None, x: str | None, y: str | None
+) -> "tuple[RecordedJob, RecordedJob | None, bool]":
+    """Both, and whether the first one is a service's."""
+    from service.recorded import over
 
-    engine = _open(settings, name)
-    try:
-        job = read_job(engine, name)
-        other = None if against is None else read_job(engine, against)
-    finally:
-        engine.dispose()
+    settings = read_settings(os.environ)
+    job, is_remote = _find(settings, name)
+    other = None if against is None else _find(settings, against)[0]
     if x is None and y is None:
         _check_alike(job, other)
-        return job, other
+        return job, other, is_remote
     names = [y or job.objectives[0].name, x or job.objectives[1].name]
-    return over(job, names), None if other is None else over(other, names)
+    return over(job, names), None if other is None else over(other, names), is_remote
+
+
+def _find(settings: Settings, name: str) -> "tuple[RecordedJob, bool]":
+    """From the service, where PARETRACK_URL names one that has it; else from the record here;
+    else from a service on this machine."""
+    from service.client import ClientError
+
+    if os.environ.get("PARETRACK_URL"):
+        try:
+            return _of_service(name, PATIENCE), True
+        except ClientError as error:
+            if error.code != "not_found":
+                raise
+            return _of_record(settings, name, error), False
+    try:
+        return _of_record(settings, name), False
+    except ParetrackError as error:
+        try:
+            return _of_service(name, 0.0), True
+        except ClientError as problem:
+            raise problem if problem.code == "ambiguous" else error from None
+
+
+def _of_service(name: str, patience: float) -> "RecordedJob":
+    from service.client import client_from
+
+    with client_from(os.environ, patience=patience) as client:
+        return client.job(name).record()
+
+
+def _of_record(
+    settings: Settings, name: str, instead: ParetrackError | None = None
+) -> "RecordedJob":
+    """``instead``: what to say where the record has no such job either."""
+    from service.recorded import read_job
+
+    try:
+        engine = _open(settings, name)
+        try:
+            return read_job(engine, name)
+        finally:
+            engine.dispose()
+    except ParetrackError as error:
+        raise instead or error from None
 
 
 def _open(settings: Settings, name: str) -> "Engine":
@@ -120,7 +165,7 @@ def _check_alike(job: "RecordedJob", other: "RecordedJob | None") -> None:
     )
 
 
-def _say_more(terminal: Terminal, job: "RecordedJob") -> None:
+def _say_more(terminal: Terminal, job: "RecordedJob", is_remote: bool) -> None:
     states = Counter(trial.state for trial in job.trials)
     counts = ", ".join(f"{count} {state.lower()}" for state, count in states.items())
     if not job.front:
@@ -128,6 +173,8 @@ def _say_more(terminal: Terminal, job: "RecordedJob") -> None:
     folder = tracker_folders(job)
     if folder is not None:
         terminal.say(f"trackers: {folder}/TRIAL")
+    elif is_remote and job.front:
+        terminal.say(f"trackers: paretrack download {job.name} TRIAL FOLDER")
     corner = ", ".join(
         f"{name} {shown_figure(name, figure)}" for name, figure in _reference(job).items()
     )

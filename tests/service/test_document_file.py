@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from search_spaces import ParetrackError
-from service.commands.search import _job
+from service.commands._job_words import JobWords, job_document
 from service.document_file import read_object
+from service.job import Job, job_from_json
 
 SPEC = """\
 teacher: siamrpn-synthetic
@@ -42,18 +43,22 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
         read_object(path, "a job")
 
 
+def asked_for(what: object, **words: Any) -> Job:
+    return job_from_json(job_document(str(what), JobWords(**words)))
+
+
 def test_a_job_is_what_its_file_says_but_for_the_options_given(tmp_path: Path) -> None:
     path = tmp_path / "street.yaml"
     path.write_text(SPEC)
-    job = _job(str(path), {"steps": None, "seed": 3, "budget": {"trials": 5, "plateau": None}})
+    job = asked_for(path, steps=None, seed=3, trials=5, plateau=None)
 
     assert (job.name, job.seed, job.steps) == ("street", 3, 20)
     assert (job.budget.trials, job.budget.plateau) == (5, 12)
     assert (job.limits, job.data.judged_count) == (("step_ms.onnx_runtime<=2",), 8)
     assert job.space == {"channels": {"least": 0.25}}
-    assert _job(str(path), {"name": "night"}).name == "night"
+    assert asked_for(path, name="night").name == "night"
 
 
 def test_a_name_is_no_file(tmp_path: Path) -> None:
-    job = _job("street", {"budget": {"trials": None}})
+    job = asked_for("street", trials=None)
     assert (job.name, job.budget.trials) == ("street", 40)
