@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from service.commands._calling import shown
 from service.commands._options import Json
 from service.settings import read_settings
 from service.terminal import Terminal, table
@@ -68,7 +69,7 @@ def list_tokens(as_json: Json = False) -> None:
     rows = [[t.id, t.name, t.owner, t.role.word, _when(t.last_used_at), _state(t)] for t in found]
     columns = ("id", "name", "owner", "role", "last used", "state")
     Terminal(as_json).answer(
-        [{**vars(t), "role": t.role.word} for t in found], table(columns, rows)
+        [shown({**vars(t), "role": t.role.word}) for t in found], table(columns, rows)
     )
 
 

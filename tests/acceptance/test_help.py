@@ -24,6 +24,9 @@ def test_the_rules_of_accuracy_are_all_in_the_help() -> None:
     assert "--rules" in words
 
 
+SERVERS = {("up",), ("api",), ("controller",)}  # they log, and answer nothing
+
+
 def test_every_command_has_help_with_an_example_and_json() -> None:
     found = commands(typer.main.get_command(app))
     assert len(found) >= 11
@@ -32,4 +35,4 @@ def test_every_command_has_help_with_an_example_and_json() -> None:
         assert shown.exit_code == 0
         assert f"paretrack {' '.join(words)}" in " ".join(shown.output.split()), words
         assert "Example" in shown.output, words
-        assert "--json" in shown.output, words
+        assert ("--json" in shown.output) != (words in SERVERS), words
