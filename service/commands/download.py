@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 def download(
     job: JobName,
-    trial: Annotated[int, typer.Argument(min=0, help="As paretrack front shows it.")],
+    which: Annotated[
+        str,
+        typer.Argument(
+            metavar="TRIAL", help="A number that paretrack front shows; or best, or knee."
+        ),
+    ],
     folder: Annotated[Path, typer.Argument(help="Where the files go; it is made.")],
     only: Annotated[
         list[str] | None, typer.Option("--only", help="A file's name. Repeatable.")
@@ -26,13 +31,15 @@ def download(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Fetch the tracker of a trial. Broken off, the same words go on where it was.
+    """Fetch the tracker of a trial: best is the most accurate of the front, knee the one after
+    which more cost pays off less. Broken off, the same words go on where it was.
 
     Example: `paretrack download street 17 ./tracker --onnx`
     """
     terminal = Terminal(as_json)
     with service_client() as client:
         handle = client.job(job)
+        trial = _number(handle, which)
         offered = _exported(handle, trial, terminal) if onnx else handle.artefacts(trial)
         chosen = _chosen(f"trial {trial} of {handle.id}", offered, only)
         with terminal.bar("downloading") as bar:
@@ -45,6 +52,24 @@ def download(
     terminal.answer(found, table(("file", "bytes"), rows))
     if not offered.exported and not only:
         terminal.say("there are no ONNX files yet: --onnx makes them")
+
+
+def _number(handle: "JobHandle", which: str) -> int:
+    """The trial that a number, or a word about the front, means."""
+    if which.isascii() and which.isdigit():
+        return int(which)
+    if which not in ("best", "knee"):
+        raise ParetrackError(f"TRIAL {which!r}: expected a number, best or knee")
+    front = handle.front()
+    if not front.points:
+        raise ParetrackError(
+            f"{handle.id} has nothing on its front yet: {handle.now.state.lower()}"
+        )
+    if which == "best":
+        return front.points[-1].number
+    if front.knee is None:
+        raise ParetrackError(f"the front of {handle.id} has no knee; take best, or a number")
+    return front.knee
 
 
 def _exported(handle: "JobHandle", trial: int, terminal: Terminal) -> "Artefacts":
