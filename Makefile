@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP_ARGS ?=
 KILLS ?= 10
+FUZZ ?= 60
 
-.PHONY: setup demo test kills check format lock benchmarks clean
+.PHONY: setup demo test kills fuzz check format lock benchmarks clean
 
 setup: $(STAMP)
 
@@ -28,6 +29,10 @@ test: setup
 # Whatever a search needs, killed at random moments, KILLS times each; ends with a table.
 kills: setup
 	KILLS=$(KILLS) $(BIN)/pytest -q tests/kills
+
+# Requests that nobody would write, FUZZ of them for each operation, phase and role.
+fuzz: setup
+	FUZZ=$(FUZZ) $(BIN)/pytest -q -s tests/service/test_api_fuzzed.py
 
 benchmarks: setup
 	$(BIN)/pytest -q -s -m benchmark tests/benchmarks
