@@ -170,7 +170,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """One transaction that may write: all of it is kept, or nothing."""
     with _answering(engine), engine.connect() as connection:
         connection = connection.execution_options(paretrack_writes=True)
-        with connection.begin():
+        with _given_up_after_errors(connection), connection.begin():
             yield connection
 
 
@@ -180,8 +180,20 @@ def reading(engine: Engine) -> Iterator[Connection]:
     with _answering(engine), engine.connect() as connection:
         if engine.dialect.name == "postgresql":
             connection = connection.execution_options(isolation_level="REPEATABLE READ")
-        with connection.begin():
+        with _given_up_after_errors(connection), connection.begin():
             yield connection
+
+
+@contextmanager
+def _given_up_after_errors(connection: Connection) -> Iterator[None]:
+    """A result that was read half, and lives on in a traceback, keeps SQLite's connection in the
+    past: whoever got that connection next could not write."""
+    try:
+        yield
+    except BaseException:
+        if connection.dialect.name == "sqlite":
+            connection.invalidate()
+        raise
 
 
 def database_now(connection: Connection) -> datetime:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from sqlalchemy import Engine, insert, inspect, select, text
+from sqlalchemy import Engine, create_engine, insert, inspect, select, text
 
 from search_spaces import ParetrackError
 from service import _optuna_tables as tables
@@ -245,3 +245,27 @@ def test_a_database_of_another_version_of_optuna_is_refused(tmp_path: Path) -> N
     connection.close()
     with pytest.raises(ParetrackError, match="optuna storage upgrade"):
         open_database(embedded_url(file))
+
+
+def test_an_error_in_the_middle_of_a_result_keeps_nobody_from_writing(engine: Engine) -> None:
+    """The traceback, and with it the result, is kept, as a log or a debugger would."""
+    with writing(engine) as connection:
+        connection.execute(text("CREATE TABLE numbers (n INTEGER)"))
+        connection.execute(text("INSERT INTO numbers VALUES (1), (2), (3)"))
+    kept: list[BaseException] = []
+    for begin in (reading, writing):
+        try:
+            with begin(engine) as connection:
+                found = iter(connection.execute(text("SELECT n FROM numbers")).yield_per(1))
+                next(found)
+                raise ValueError("in the middle")
+        except ValueError as error:
+            kept.append(error)
+    other = create_engine(engine.url)
+    with other.begin() as connection:
+        connection.execute(text("INSERT INTO numbers VALUES (4)"))
+    other.dispose()
+    for _ in range(3):
+        with writing(engine) as connection:
+            connection.execute(text("INSERT INTO numbers VALUES (5)"))
+    assert len(kept) == 2
