@@ -47,8 +47,7 @@ def create_app(
     to beside those of loopback; None: any, for a service whose callers have tokens. ``limited``:
     whether callers have to keep to a rate."""
     engine = open_database(settings.database_url or embedded_url(settings.home / "paretrack.db"))
-    tokens = KnownTokens(engine) if needs_tokens else None
-    service = Service(settings, engine, tokens)
+    service = Service(settings, engine, KnownTokens(engine) if needs_tokens else None)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -5,16 +5,20 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
-from sqlalchemy import Connection, Select, and_, exists, or_, select
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, WithJsonSchema
+from sqlalchemy import Connection, exists, or_, select
 
 from service import jobs, submission
 from service.callers import Caller, visible
 from service.database import reading, writing
-from service.errors import Fault, Problem, not_found
+from service.errors import not_found
+from service.job_schema import job_schema
 from service.jobs import JOBS, LABELS, StoredJob
 from service.routes._deps import ServiceDep, Submitter, Viewer
-from service.routes._pages import Cursor, Limit, Page, from_cursor, to_cursor
+from service.routes._headers import names_version
+from service.routes._if_match import IfMatch, etag_of, version_read
+from service.routes._newest import cut, newest_first, place_of
+from service.routes._pages import Cursor, Limit, Page
 from service.routes.problems import responses
 from service.submission import Asked
 
@@ -44,9 +48,11 @@ class JobCreate(BaseModel):
             "examples": [{"spec": EXAMPLE_SPEC, "labels": ["release-3"], "priority": 0}]
         },
     )
-    spec: dict[str, JsonValue]
+    spec: Annotated[dict[str, JsonValue], WithJsonSchema(job_schema())]
     labels: list[Label] = Field([], max_length=20)
-    priority: int = Field(0, ge=-100, le=100, description="10 are worth an hour of waiting.")
+    priority: int = Field(
+        0, strict=True, ge=-100, le=100, description="10 are worth an hour of waiting."
+    )
 
 
 class JobUpdate(BaseModel):
@@ -139,7 +145,7 @@ def public(job: StoredJob, request: Request) -> JobPublic:
 
 
 def etag(job: StoredJob) -> str:
-    return f'"{job.version}"'
+    return etag_of(job.version)
 
 
 def seen_job(connection: Connection, caller: Caller, job_id: str) -> StoredJob:
@@ -242,31 +248,9 @@ def list_jobs(
     if not archived:
         query = query.where(JOBS.c.archived_at.is_(None))
     with reading(service.engine) as connection:
-        found = jobs.stored(connection.execute(_behind(query, cursor, limit)).all(), connection)
-    more = len(found) > limit
-    found = found[:limit]
-    last = to_cursor(found[-1].created_at.isoformat(), found[-1].id) if more else None
-    return Page(items=[public(job, request) for job in found], next=last)
-
-
-def _behind(query: Select[Any], cursor: str | None, limit: int) -> Select[Any]:
-    if cursor is not None:
-        at, job_id = from_cursor(cursor, str, str)
-        then = _instant(at)
-        earlier = JOBS.c.created_at < then
-        query = query.where(or_(earlier, and_(JOBS.c.created_at == then, JOBS.c.id < job_id)))
-    return query.order_by(JOBS.c.created_at.desc(), JOBS.c.id.desc()).limit(limit + 1)
-
-
-def _instant(text: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        detail = "cursor: not one that this list has handed out; begin without one"
-        raise Problem("invalid", detail, [Fault(detail, parameter="cursor")])
-    return found
+        rows = connection.execute(newest_first(query, JOBS, place_of(cursor), limit)).all()
+        found, following = cut(jobs.stored(rows, connection), limit)
+    return Page(items=[public(job, request) for job in found], next=following)
 
 
 @router.get(
@@ -285,16 +269,10 @@ def read_job(
     """One job, with what it has come to so far."""
     with reading(service.engine) as connection:
         job = seen_job(connection, caller, job_id)
-    if if_none_match is not None and _names(if_none_match, etag(job)):
+    if names_version(if_none_match, etag(job)):
         return Response(status_code=304, headers={"ETag": etag(job)})
     response.headers["ETag"] = etag(job)
     return public(job, request)
-
-
-def _names(header: str, tag: str) -> bool:
-    """Whether an If-None-Match names this version."""
-    named = [each.strip().removeprefix("W/") for each in header.split(",")]
-    return "*" in named or tag in named
 
 
 # --- changing ----------------------------------------------------------------------------------
@@ -312,10 +290,10 @@ def edit_job(
     response: Response,
     service: ServiceDep,
     caller: Submitter,
-    if_match: Annotated[str | None, Header(max_length=100, description="The ETag.")] = None,
+    if_match: IfMatch = None,
 ) -> JobPublic:
     """Another name, other labels, another priority."""
-    version = _version(if_match)
+    version = version_read(if_match)
     with writing(service.engine) as connection:
         seen_job(connection, caller, job_id)
         job = jobs.edit(
@@ -329,19 +307,6 @@ def edit_job(
         )
     response.headers["ETag"] = etag(job)
     return public(job, request)
-
-
-def _version(if_match: str | None) -> int | None:
-    if if_match is None:
-        detail = "If-Match: send the ETag of the job as you have read it, or * to change any"
-        raise Problem("precondition_required", detail, [Fault(detail, parameter="If-Match")])
-    plain = if_match.strip().removeprefix("W/").strip('"')
-    if plain == "*":
-        return None
-    if not (plain.isascii() and plain.isdigit() and len(plain) < 10):
-        detail = f'If-Match: expected an ETag such as "3", or *, got {plain[:40]!r}'
-        raise Problem("changed_meanwhile", detail, [Fault(detail, parameter="If-Match")])
-    return int(plain)
 
 
 def _done(
