@@ -24,7 +24,7 @@ demo: setup
 	$(BIN)/paretrack demo
 
 test: setup
-	$(BIN)/pytest -q -n 2 -m "not benchmark"
+	$(BIN)/pytest -q -n 2 -m "not benchmark and not long"
 
 # Whatever a search needs, killed at random moments, KILLS times each; ends with a table.
 kills: setup

@@ -63,7 +63,9 @@ class ScheduleCreate(BaseModel):
     catch_up_seconds: CatchUp = 3600
     jitter_seconds: Jitter = 0
     continues: bool = Field(
-        True, description="Each night begins with the front of the night before, timed again."
+        True,
+        strict=True,
+        description="Each night begins with the front of the night before, timed again.",
     )
     pause_after_failures: Failures | None = Field(None, description="In a row; null: never.")
 
@@ -81,7 +83,7 @@ class ScheduleUpdate(BaseModel):
     overlap: Overlap | None = None
     catch_up_seconds: CatchUp | None = None
     jitter_seconds: Jitter | None = None
-    continues: bool | None = None
+    continues: bool | None = Field(None, strict=True)
     pause_after_failures: Failures | None = Field(None, description="null: never again.")
 
 

@@ -63,7 +63,7 @@ class JobUpdate(BaseModel):
     )
     name: str | None = Field(None, min_length=1, max_length=200)
     labels: list[Label] | None = Field(None, max_length=20)
-    priority: int | None = Field(None, ge=-100, le=100)
+    priority: int | None = Field(None, strict=True, ge=-100, le=100)
 
 
 class Reason(BaseModel):

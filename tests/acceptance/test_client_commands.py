@@ -68,6 +68,8 @@ class Town:
             stderr=subprocess.PIPE,
             text=True,
             env=self.environment,
+            # Whoever starts the tests in the background has it ignored, and so would this one.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def submitted(self, name: str) -> StoredJob:

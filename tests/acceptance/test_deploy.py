@@ -86,6 +86,7 @@ def test_its_commands_run_a_job_on_a_cluster_of_two_nodes(tmp_path: Path) -> Non
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token_file),
             "RAY_PORT": str(head),
+            "RAY_raylet_start_wait_time_s": "120",  # the machine may be busy
             # Ray's sockets lie below it, and their names may not be long.
             "RAY_TMPDIR": stack.enter_context(short_folder()),
         }
@@ -94,6 +95,8 @@ def test_its_commands_run_a_job_on_a_cluster_of_two_nodes(tmp_path: Path) -> Non
         started.run("head", [ROOT / "deploy" / "ray-head.sh", *small])
         wait_for(lambda: healthy(env, head), "Ray's head", started)
         started.run("worker", [ROOT / "deploy" / "ray-worker.sh", "--num-cpus=1", *small])
+        # One after the other: two nodes that begin on one machine at once get into each other's way.
+        wait_for(lambda: "block forever" in started.tail("worker"), "Ray's worker", started)
         command = [ROOT / "deploy" / "controller.sh", "--jobs", "2", "--drain", "5"]
         started.run("controller", command)
         command = [BIN / "paretrack", "api", "--host", "0.0.0.0", "--port", str(api)]
@@ -144,6 +147,9 @@ class Started:
     def check(self) -> None:
         for name, process in self._running.items():
             assert process.poll() is None, f"{name} has ended: {self.tails()}"
+
+    def tail(self, name: str) -> str:
+        return (self._folder / f"{name}.log").read_text()[-2000:]
 
     def tails(self) -> str:
         logs = sorted(self._folder.glob("*.log"))

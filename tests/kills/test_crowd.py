@@ -175,6 +175,7 @@ def check(engine: Engine, keys: list[str], clients: list[Client]) -> None:
         assert len({trial.digest for trial in recorded.trials}) == TRIALS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("database", ["postgresql", "sqlite"])
 def test_every_job_ends_once_whoever_is_killed(
     tmp_path: Path, teacher: Path, server: Server, kills: Kills, database: str

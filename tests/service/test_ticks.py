@@ -100,7 +100,7 @@ def test_every_tick_is_decided_once_and_at_most_one_is_started(
 
 
 @settings(deadline=None)
-@given(CALENDARS, INSTANTS, st.lists(st.integers(0, 2000), min_size=1, max_size=6))
+@given(CALENDARS, INSTANTS, st.lists(st.integers(0, 1800), min_size=1, max_size=6))
 def test_whenever_controllers_look_a_tick_is_decided_once(
     calendar: Calendar, start: datetime, minutes: list[int]
 ) -> None:
