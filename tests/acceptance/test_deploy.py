@@ -95,7 +95,7 @@ def test_its_commands_run_a_job_on_a_cluster_of_two_nodes(tmp_path: Path) -> Non
         started.run("head", [ROOT / "deploy" / "ray-head.sh", *small])
         wait_for(lambda: healthy(env, head), "Ray's head", started)
         started.run("worker", [ROOT / "deploy" / "ray-worker.sh", "--num-cpus=1", *small])
-        # One after the other: two nodes that begin on one machine at once get into each other's way.
+        # One after the other: two that begin on one machine at once get into each other's way.
         wait_for(lambda: "block forever" in started.tail("worker"), "Ray's worker", started)
         command = [ROOT / "deploy" / "controller.sh", "--jobs", "2", "--drain", "5"]
         started.run("controller", command)
