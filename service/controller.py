@@ -86,16 +86,7 @@ def run_job(
     mine = lease or leases.acquire(engine, f"job {job.name}", holder, lease_seconds, patience)
     keeping = nullcontext(_nothing) if lease else kept(engine, mine, lease_seconds, say)
     with keeping as check:
-        record = Record.open(
-            engine,
-            job.name,
-            directions=ready.directions,
-            metric_names=[m.name for m in ready.objectives],
-            attrs={},
-            lease=mine,
-            patience=patience,
-        )
-        _check_same(job, record)
+        record = _record(engine, ready, mine, patience)
 
         def wished() -> Wish:
             check()
@@ -121,6 +112,21 @@ def run_job(
             wish=wished,
         )
         return Finished(ready, reach, outcome, record.trials())
+
+
+def _record(engine: Engine, ready: Plan, lease: leases.Lease, patience: Patience) -> Record:
+    """The job's own, begun or gone on with in the same words."""
+    record = Record.open(
+        engine,
+        ready.job.name,
+        directions=ready.directions,
+        metric_names=[m.name for m in ready.objectives],
+        attrs={},
+        lease=lease,
+        patience=patience,
+    )
+    _check_same(ready.job, record)
+    return record
 
 
 def _nothing() -> None:

@@ -326,11 +326,7 @@ _VERB: Mapping[str, Any] = {"response_model": JobPublic, "responses": responses(
 
 @router.post("/{job_id}/pause", **_VERB)
 def pause_job(
-    job_id: JobId,
-    request: Request,
-    service: ServiceDep,
-    caller: Submitter,
-    body: Reason | None = None,
+    job_id: JobId, request: Request, service: ServiceDep, caller: Submitter, body: Why = None
 ) -> JobPublic:
     """Begin nothing new; what runs may finish. It can be resumed."""
     return _done("pause", job_id, body, request, service, caller)
@@ -338,11 +334,7 @@ def pause_job(
 
 @router.post("/{job_id}/resume", **_VERB)
 def resume_job(
-    job_id: JobId,
-    request: Request,
-    service: ServiceDep,
-    caller: Submitter,
-    body: Reason | None = None,
+    job_id: JobId, request: Request, service: ServiceDep, caller: Submitter, body: Why = None
 ) -> JobPublic:
     """Go on with a paused or a held job."""
     return _done("resume", job_id, body, request, service, caller)
@@ -350,11 +342,7 @@ def resume_job(
 
 @router.post("/{job_id}/stop", **_VERB)
 def stop_job(
-    job_id: JobId,
-    request: Request,
-    service: ServiceDep,
-    caller: Submitter,
-    body: Reason | None = None,
+    job_id: JobId, request: Request, service: ServiceDep, caller: Submitter, body: Why = None
 ) -> JobPublic:
     """Begin nothing new; the job ends well when what runs has finished."""
     return _done("stop", job_id, body, request, service, caller)
@@ -362,11 +350,7 @@ def stop_job(
 
 @router.post("/{job_id}/cancel", **_VERB)
 def cancel_job(
-    job_id: JobId,
-    request: Request,
-    service: ServiceDep,
-    caller: Submitter,
-    body: Reason | None = None,
+    job_id: JobId, request: Request, service: ServiceDep, caller: Submitter, body: Why = None
 ) -> JobPublic:
     """End the job and what runs for it, now."""
     return _done("cancel", job_id, body, request, service, caller)

@@ -122,9 +122,11 @@ def test_a_job_is_taken_run_and_told_of(engine: Engine, here: Bench) -> None:
 
 def test_two_jobs_share_one_pool(engine: Engine, here: Bench) -> None:
     both = [submit(engine, here, seed=seed) for seed in (0, 1)]
-    with running(engine, here, SlowPool(2, 0.01), at_once=2):
-        for job in both:
-            until(engine, job, in_state("SUCCEEDED"))
+    with running(engine, here, SlowPool(2, 0.1), at_once=2):
+        ended = [until(engine, job, in_state("SUCCEEDED")) for job in both]
+    starts = [job.started_at for job in ended if job.started_at is not None]
+    ends = [job.ended_at for job in ended if job.ended_at is not None]
+    assert max(starts) < min(ends), "at the same time"
 
 
 def test_it_is_paused_resumed_and_stopped(engine: Engine, here: Bench) -> None:
