@@ -21,7 +21,9 @@ def version_read(if_match: str | None) -> int | None:
     plain = if_match.strip().removeprefix("W/").strip('"')
     if plain == "*":
         return None
-    if not (plain.isascii() and plain.isdigit() and len(plain) < 10):
-        detail = f'If-Match: expected an ETag such as "3", or *, got {plain[:40]!r}'
-        raise Problem("changed_meanwhile", detail, [Fault(detail, parameter="If-Match")])
-    return int(plain)
+    if plain.isascii() and plain.isdigit() and len(plain) < 10:
+        return int(plain)
+    # In quotes it may be an ETag, though none that was ever sent; else it is none at all.
+    code = "changed_meanwhile" if if_match.strip().endswith('"') else "invalid"
+    detail = f'If-Match: expected an ETag such as "3", or *, got {plain[:40]!r}'
+    raise Problem(code, detail, [Fault(detail, parameter="If-Match")])

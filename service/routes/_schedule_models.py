@@ -23,6 +23,7 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 CatchUp = Annotated[
     int,
     Field(
+        strict=True,
         ge=0,
         le=MOST_CATCH_UP,
         description="So late a tick still begins, if no controller was there in time.",
@@ -30,9 +31,14 @@ CatchUp = Annotated[
 ]
 Jitter = Annotated[
     int,
-    Field(ge=0, le=MOST_JITTER, description="A job begins up to so many seconds after its tick."),
+    Field(
+        strict=True,
+        ge=0,
+        le=MOST_JITTER,
+        description="A job begins up to so many seconds after its tick.",
+    ),
 ]
-Failures = Annotated[int, Field(ge=1, le=1000)]
+Failures = Annotated[int, Field(strict=True, ge=1, le=1000)]
 
 
 class CalendarPublic(BaseModel):
@@ -137,7 +143,7 @@ class PreviewAsked(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"calendar": EXAMPLE_CALENDAR, "count": 3}]}
     )
     calendar: CalendarPublic
-    count: int = Field(10, ge=1, le=MOST_COMING)
+    count: int = Field(10, strict=True, ge=1, le=MOST_COMING)
 
 
 class PreviewPublic(BaseModel):

@@ -19,13 +19,13 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from search_spaces import ParetrackError
 from service.database import DatabaseError
 from service.errors import CODES, MEDIA_TYPE, Fault, Problem
 from service.logs import redacted, what_about
+from service.routes._methods import MethodsOfPaths
 
 # What may be answered whatever was asked for, before a route has seen it.
 EVERYWHERE = (
@@ -33,7 +33,6 @@ EVERYWHERE = (
     "invalid", "too_many_requests", "unavailable",
 )  # fmt: skip
 _RETRY_SECONDS = 5  # after the database did not answer
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _MOST_FAULTS = 20
 _logger = logging.getLogger("paretrack.api")
 
@@ -69,8 +68,9 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(DatabaseError, _answer_error)
     app.add_exception_handler(NoConnectionLeft, _answer_error)
     app.add_exception_handler(ParetrackError, _answer_error)
-    # The innermost one, so that also this answer gets the headers that the others add.
+    # The innermost ones, so that also these answers get the headers that the others add.
     app.user_middleware.append(Middleware(_Unforeseen))
+    app.user_middleware.append(Middleware(MethodsOfPaths, routes=app.routes))
     app.add_exception_handler(Exception, _answer_error)  # of the middlewares themselves
     _document(app)
 
@@ -219,14 +219,13 @@ def _of_http(error: HTTPException, scope: Scope) -> Problem:
     unknown = "malformed" if error.status_code < 500 else "internal"
     code = _CODE_OF_STATUS.get(error.status_code, unknown)
     headers = dict(error.headers or {})
-    path = scope["path"][:200]
-    if code == "method_not_allowed":
-        headers["Allow"] = _allowed(scope) or headers.get("Allow", "")
-        detail = f"{scope['method']} cannot be done to {path}; allowed: {headers['Allow']}"
-        return Problem(code, detail, headers=headers)
     if error.detail != _phrase(error.status_code):
         return Problem(code, redacted(str(error.detail)), headers=headers)
-    detail = f"there is no {path}; /openapi.json lists what there is" if code == "not_found" else ""
+    detail = (
+        f"there is no {scope['path'][:200]}; /openapi.json lists what there is"
+        if code == "not_found"
+        else ""
+    )
     return Problem(code, detail or CODES[code][1], headers=headers)
 
 
@@ -235,16 +234,6 @@ def _phrase(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return ""
-
-
-def _allowed(scope: Scope) -> str:
-    """All methods for this path: Starlette itself names those of one route only."""
-    routes = scope["app"].routes if "app" in scope else []
-    return ", ".join(
-        method
-        for method in _METHODS
-        if any(route.matches({**scope, "method": method})[0] == Match.FULL for route in routes)
-    )
 
 
 # --- what OpenAPI says -------------------------------------------------------------------------
