@@ -13,6 +13,7 @@ from service.database import MeasurementRow, RungRow, database_now
 
 _RUNGS = cast(Table, RungRow.__table__)
 _MEASUREMENTS = cast(Table, MeasurementRow.__table__)
+AGAIN = "measured_again"  # the attribute of a trial with what it says anew of a known candidate
 _FORGET_RUNGS = delete(_RUNGS).where(_RUNGS.c.trial_id == bindparam("id"))
 
 

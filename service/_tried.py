@@ -7,7 +7,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from search_spaces import Sampled
-from service._kept import ReachedRung
+from service._kept import AGAIN, ReachedRung
 from service.plan import Plan
 from service.samplers import Asked
 from service.trials import Record
@@ -24,6 +24,7 @@ OPTUNA_STATES = {
 KEPT = ("seconds", "tracker", "environment", "dataset_version")
 # Of a trial whose accuracy was known: what the gates say anew.
 _BY_GATES = ("latency", "seconds", "gates", "environment")
+_OWN = ("candidate", "tracker")  # what a second measurement says no better than the first
 
 
 @dataclass
@@ -60,12 +61,15 @@ def measured_again(known: Mapping[str, Any], latest: Mapping[str, Any]) -> dict[
     return {**known, **{name: latest[name] for name in _BY_GATES if name in latest}}
 
 
-def kept_of(plan: Plan, known: Mapping[str, Any]) -> dict[str, Any]:
+def kept_of(plan: Plan, tried: Tried) -> dict[str, Any]:
     """What a trial's attributes say of its measurement."""
-    if not known:
+    found = tried.measurement
+    if not found:
         return {}
-    attrs = {name: known[name] for name in KEPT if name in known}
-    return {**attrs, **plan.figures(known), **plan.interval(known)}
+    attrs = {name: found[name] for name in KEPT if name in found}
+    if tried.known is not None:  # the table of measurements keeps the first one
+        attrs[AGAIN] = {k: v for k, v in found.items() if v != tried.known.get(k) and k not in _OWN}
+    return {**attrs, **plan.figures(found), **plan.interval(found)}
 
 
 def is_broken(constraints: Mapping[str, float]) -> bool:

@@ -363,7 +363,7 @@ class _Search:
         known = tried.measurement
         constraints = self.plan.constraints(known) if known else {}
         attrs: dict[str, Any] = {"state": state, "reason": reason, "flag": flag}
-        attrs |= kept_of(self.plan, known)
+        attrs |= kept_of(self.plan, tried)
         self.spending.states[state] += 1
         attrs |= self.spending.attrs()
         ordered = None if values is None else list(values.values())

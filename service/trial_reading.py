@@ -14,13 +14,13 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, select, tuple_
 
 from service import _optuna_tables as optuna_tables
-from service._kept import find_measurement
+from service._kept import AGAIN, find_measurement
 from service._trial_summaries import SUMMARIES
 from service.database import RungRow, database_now
 from service.errors import Fault, Problem
 from service.job import job_from_json
 from service.jobs import ENDED, StoredJob
-from workers.metrics import METRICS, Limit, Metric, limit_from_text, metric
+from workers.metrics import METRICS, Limit, Metric, limit_from_text, metric, value
 
 _RUNGS = cast(Table, RungRow.__table__)
 _ROWS = SUMMARIES.c
@@ -244,16 +244,20 @@ def read_trial(connection: Connection, job_id: str, number: int) -> WholeTrial |
     row = connection.execute(query).one_or_none()
     if row is None:
         return None
-    line = _line(row)
-    rungs = _rungs(connection, job_id, number)
+    line, its_id = _line(row), _id(connection, job_id, number)
+    rungs = _rungs(connection, its_id)
     measured = [json.loads(r.measurement_json) for r in rungs if r.measurement_json]
     measurement = measured[-1] if measured else None
+    architecture = _architecture(measurement)
     if line.state in ("COMPLETE", "INFEASIBLE"):  # of others, another job may know more than it had
-        measurement = find_measurement(connection, line.digest, None) or measurement
-    candidate = (measurement or {}).get("candidate", {})
+        known = find_measurement(connection, line.digest, None) or {}
+        architecture = _architecture(known) or architecture
+        again = {**known, **_measured_again(connection, its_id)}
+        own = (each for each in (again, measurement) if each and _says(each, line.figures))
+        measurement = next(own, None)
     return WholeTrial(
         line=line,
-        architecture=candidate.get("architecture"),
+        architecture=architecture,
         measurement=None if measurement is None else without_paths(measurement),
         decisions=tuple(
             Decision(
@@ -270,16 +274,37 @@ def read_trial(connection: Connection, job_id: str, number: int) -> WholeTrial |
     )
 
 
-def _rungs(connection: Connection, job_id: str, number: int) -> Sequence[Row[Any]]:
+def _id(connection: Connection, job_id: str, number: int) -> int | None:
+    """What Optuna knows the trial by."""
     trials, studies = optuna_tables.TRIALS.c, optuna_tables.STUDIES.c
     study = select(studies.study_id).where(studies.study_name == job_id).scalar_subquery()
-    its_id = connection.execute(
-        select(trials.trial_id).where(trials.study_id == study, trials.number == number)
-    ).scalar()
-    if its_id is None:
-        return []
+    query = select(trials.trial_id).where(trials.study_id == study, trials.number == number)
+    found: int | None = connection.execute(query).scalar()
+    return found
+
+
+def _rungs(connection: Connection, its_id: int | None) -> Sequence[Row[Any]]:
     query = select(_RUNGS).where(_RUNGS.c.trial_id == its_id).order_by(_RUNGS.c.rung)
     return connection.execute(query).all()
+
+
+def _measured_again(connection: Connection, its_id: int | None) -> dict[str, Any]:
+    """What this job has measured of a candidate that was known."""
+    attrs = optuna_tables.USER_ATTRS.c
+    query = select(attrs.value_json).where(attrs.trial_id == its_id, attrs.key == AGAIN)
+    found = connection.execute(query).scalar()
+    return {} if found is None else cast(dict[str, Any], json.loads(found))
+
+
+def _says(measurement: Mapping[str, Any], figures: Mapping[str, float]) -> bool:
+    """Whether the figures may have been read from it, and not from one that another job made."""
+    known = {name: METRICS[name] for name in figures if name in METRICS}
+    return all(value(measurement, asked) == figures[name] for name, asked in known.items())
+
+
+def _architecture(measurement: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    found: Mapping[str, Any] | None = (measurement or {}).get("candidate", {}).get("architecture")
+    return found
 
 
 def without_paths(measurement: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,7 @@ def searched(
     here: Bench,
     *,
     also: Callable[[Event], None] = lambda event: None,
+    pool: TablePool | None = None,
     **words: Any,
 ) -> StoredJob:
     """A job that has ended, told by its journal as a controller does; ``also`` hears as well."""
@@ -60,7 +61,7 @@ def searched(
 
     finished = here.run(
         engine,
-        TablePool(3),
+        pool or TablePool(3),
         job_from_json({**job.spec, "name": job.id}),
         watch=hear,
         lease=claimed.lease,

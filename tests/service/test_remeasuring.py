@@ -5,12 +5,17 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from service.database import reading
 from service.job import JobError
+from service.jobs import StoredJob
 from service.recorded import read_job
 from service.spending import MEASURED_AGAIN, MEASURED_BEFORE
+from service.trial_reading import Order, Which, WholeTrial, page, read_trial
 from service.trials import read_trials
 from tests.service.jobs import Bench
+from tests.service.searched import searched
 from tests.service.test_night_reports import ALL, Device
+from workers.metrics import metric, value
 from workers.pool import Report
 
 TIMED: dict[str, Any] = {
@@ -75,6 +80,64 @@ def test_one_that_is_too_slow_by_now_is_infeasible(engine: Engine, here: Bench) 
         assert trial.state == ("INFEASIBLE" if too_slow else "COMPLETE")
         assert trial.reason.startswith("step_ms.eager is" if too_slow else MEASURED_AGAIN)
     assert {t.state for t in again} == {"INFEASIBLE", "COMPLETE"}
+
+
+def test_the_page_of_a_trial_shows_what_its_figures_were_read_from(
+    engine: Engine, here: Bench
+) -> None:
+    """One whose job measured first, one whose job measured again, and one that was too slow."""
+    words = {**TIMED, "opening": 0}
+    first = searched(engine, here, name="first", pool=Device(), **words)
+    known = wholes(engine, first)
+    limit = 1.2 * sorted(latency(each) for each in known)[3]
+    words |= {"first": [dict(each.line.params) for each in known], "remeasure": True}
+    words |= {"limits": [f"step_ms.eager<={limit}"]}
+    second = searched(engine, here, name="second", pool=Device(slower=1.2), **words)
+    then = {each.line.digest: each for each in known}
+    again = [each for each in wholes(engine, second) if each.line.digest in then]
+
+    assert len(again) == len(known)
+    assert {each.line.state for each in again} == {"COMPLETE", "INFEASIBLE"}
+    for each in (*known, *again):
+        measured = each.measurement
+        assert measured is not None and measured["state"] == each.line.state
+        for name, figure in each.line.figures.items():
+            assert value(measured, metric(name)) == figure, name
+        assert (measured["accuracy"] is None) == (each.line.state == "INFEASIBLE")
+        assert each.architecture == then[each.line.digest].architecture is not None
+    for each in again:
+        assert latency(each) == pytest.approx(1.2 * latency(then[each.line.digest]))
+        timing = (each.measurement or {})["latency"]["eager"]["track"]
+        assert timing["p10_ms"] == timing["median_ms"] == each.line.figures["track_ms.eager"]
+
+
+def test_what_another_job_measured_is_not_shown_as_ones_own(engine: Engine, here: Bench) -> None:
+    """Two jobs have judged the same candidate, and the table has one measurement of it."""
+    mine, other = Device(), Device(slower=3.0)
+    words = {**TIMED, "opening": 0, "limits": ["step_ms.eager<=0.9"]}
+    early = searched(engine, here, name="early", pool=mine, **words)
+    seen = wholes(engine, early)
+    broken = {each.line.digest for each in seen if each.line.state == "INFEASIBLE"}
+    assert broken
+    words |= {"limits": [], "first": [dict(each.line.params) for each in seen]}
+    words |= {"budget": {"trials": len(seen)}}
+    late = searched(engine, here, name="late", pool=other, **words)
+    assert broken <= {e.line.digest for e in wholes(engine, late) if e.line.state == "COMPLETE"}
+    for each in wholes(engine, early):
+        if each.line.digest in broken:
+            assert each.measurement is None
+            assert (each.architecture or {})["family"] == "siamrpn"
+
+
+def wholes(engine: Engine, job: StoredJob) -> list[WholeTrial]:
+    with reading(engine) as connection:
+        lines = page(connection, job.id, Which(), Order(), None, 100)
+        found = [read_trial(connection, job.id, line.number) for line in lines]
+    return [each for each in found if each is not None]
+
+
+def latency(trial: WholeTrial) -> float:
+    return trial.line.figures["step_ms.eager"]
 
 
 def test_a_controller_that_ends_meanwhile_is_taken_over(engine: Engine, here: Bench) -> None:
