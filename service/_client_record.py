@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from search_spaces._errors import ParetrackError
 from service._client_values import FrontRead, Job, Trial
 from service._coordinates import minimised
-from service.recorded import RecordedJob, RecordedTrial, over
+from service._recorded_values import RecordedJob, RecordedTrial, over
 from workers.metrics import Limit, metric
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search_spaces import ParetrackError
-from service.recorded import Figures, RecordedJob, RecordedTrial
+from service._recorded_values import Figures, RecordedJob, RecordedTrial
 from workers.metrics import Metric
 
 if TYPE_CHECKING:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from service.recorded import RecordedJob, RecordedTrial
 
 PATIENCE = 30.0  # seconds for which the service that PARETRACK_URL names may be away
+SHORT_PATIENCE = 5.0  # seconds in which one that nobody has named must answer
 
 Csv = Annotated[bool, typer.Option("--csv", help="Rows for a spreadsheet on standard output.")]
 Plot = Annotated[
@@ -94,9 +95,13 @@ def _read(
     return over(job, names), None if other is None else over(other, names), is_remote
 
 
+class _NotHere(ParetrackError):  # noqa: N818 - says what is
+    """The record on this machine has no such job."""
+
+
 def _find(settings: Settings, name: str) -> "tuple[RecordedJob, bool]":
     """From the service, where PARETRACK_URL names one that has it; else from the record here;
-    else from a service on this machine."""
+    else from a service on this machine, if one answers."""
     from service.client import ClientError
 
     if os.environ.get("PARETRACK_URL"):
@@ -105,14 +110,34 @@ def _find(settings: Settings, name: str) -> "tuple[RecordedJob, bool]":
         except ClientError as error:
             if error.code != "not_found":
                 raise
-            return _of_record(settings, name, error), False
+            there = error
+        try:
+            return _of_record(settings, name), False
+        except ParetrackError as here:
+            raise ParetrackError(f"{there}\n{here}") from None
     try:
         return _of_record(settings, name), False
-    except ParetrackError as error:
+    except _NotHere as here:
         try:
+            _check_it_answers()
             return _of_service(name, 0.0), True
-        except ClientError as problem:
-            raise problem if problem.code == "ambiguous" else error from None
+        except ClientError as error:
+            missing = ParetrackError(f"{here}\n{error}")
+            raise (error if error.code == "ambiguous" else missing) from None
+
+
+def _check_it_answers() -> None:
+    """Nobody has said that a service is there: what listens instead may keep silent for ever."""
+    import httpx
+
+    from service._client_errors import Address, no_answer
+    from service._client_transport import PREFIX
+    from service.client import DEFAULT_URL
+
+    try:
+        httpx.get(f"{DEFAULT_URL}{PREFIX}/health/live", timeout=SHORT_PATIENCE, trust_env=False)
+    except httpx.TransportError as error:
+        raise no_answer(error, Address(DEFAULT_URL, "the default")) from error
 
 
 def _of_service(name: str, patience: float) -> "RecordedJob":
@@ -122,20 +147,19 @@ def _of_service(name: str, patience: float) -> "RecordedJob":
         return client.job(name).record()
 
 
-def _of_record(
-    settings: Settings, name: str, instead: ParetrackError | None = None
-) -> "RecordedJob":
-    """``instead``: what to say where the record has no such job either."""
+def _of_record(settings: Settings, name: str) -> "RecordedJob":
+    from service._studies import find_study, no_job
+    from service.database import reading
     from service.recorded import read_job
 
+    engine = _open(settings, name)
     try:
-        engine = _open(settings, name)
-        try:
-            return read_job(engine, name)
-        finally:
-            engine.dispose()
-    except ParetrackError as error:
-        raise instead or error from None
+        with reading(engine) as connection:
+            if find_study(connection, name) is None:
+                raise _NotHere(str(no_job(engine, connection, name)))
+        return read_job(engine, name)
+    finally:
+        engine.dispose()
 
 
 def _open(settings: Settings, name: str) -> "Engine":
@@ -148,7 +172,7 @@ def _open(settings: Settings, name: str) -> "Engine":
     if url.startswith("sqlite"):
         file = Path(make_url(url).database or "").expanduser()
         if not file.exists():
-            raise ParetrackError(
+            raise _NotHere(
                 f"no job named {name!r}: there is no record at {file} yet; begin one with "
                 "paretrack search, or say with PARETRACK_HOME or PARETRACK_DATABASE_URL where it is"
             )

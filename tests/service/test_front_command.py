@@ -5,9 +5,12 @@ import io
 import json
 import math
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,7 +69,8 @@ def home(searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     shutil.copy(searched / "paretrack.db", home)
     monkeypatch.setenv("PARETRACK_HOME", str(home))
     monkeypatch.setenv("COLUMNS", "150")
-    monkeypatch.delenv("PARETRACK_DATABASE_URL", raising=False)
+    for name in ("PARETRACK_DATABASE_URL", "PARETRACK_URL"):
+        monkeypatch.delenv(name, raising=False)
     return home
 
 
@@ -308,6 +312,48 @@ def test_where_nothing_is_recorded_nothing_is_made(
     monkeypatch.setenv("PARETRACK_HOME", str(tmp_path / "nowhere"))
     teaches(paretrack("front", "street"), "no job named 'street'", "PARETRACK_HOME")
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_job_that_is_nowhere_is_looked_for_here_and_at_a_service(
+    home: Path, paretrack: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"http://127.0.0.1:{closed_port()}"
+    monkeypatch.setattr("service.client.DEFAULT_URL", url)
+    said = ("no job named 'streat' in", "did you mean street?", f"nothing answers at {url}")
+    teaches(paretrack("front", "streat"), *said)
+    with silent() as (url, heard):
+        monkeypatch.setattr("service.client.DEFAULT_URL", url)
+        shown = paretrack("front", "street")
+        assert (shown.code, heard) == (0, []), "what is here is asked of nobody"
+        monkeypatch.setattr("service.commands.front.SHORT_PATIENCE", 0.5)
+        teaches(paretrack("front", "streat"), *said[:2], f"{url} (the default) did not answer")
+        assert len(heard) == 1, "and it is not asked again"
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+    return port
+
+
+@contextmanager
+def silent() -> Iterator[tuple[str, list[socket.socket]]]:
+    """Something that listens and never says a word, and the calls that it has taken."""
+    taken: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def take() -> None:
+            with suppress(OSError):  # the end of the test
+                while True:
+                    taken.append(listening.accept()[0])
+
+        thread = threading.Thread(target=take, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}", taken
+        listening.shutdown(socket.SHUT_RDWR)
+    thread.join(60)
+    for call in taken:
+        call.close()
 
 
 def test_it_is_shown_without_torch(home: Path) -> None:
