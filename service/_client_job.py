@@ -22,6 +22,7 @@ from service._client_values import (
     Job,
     Page,
     Trial,
+    TunedRecipe,
     WholeTrial,
     read,
 )
@@ -197,6 +198,10 @@ class JobHandle:
         """One of those files; a download that was broken off goes on."""
         path = f"{self._path}/trials/{number}/artefacts"
         return download(self._transport, path, artefact, Path(folder), progress)
+
+    def recipe(self) -> TunedRecipe:
+        """What a tuning has come to; a search has none."""
+        return read(TunedRecipe, self._transport.get(f"{self._path}/recipe"))
 
     # --- front --------------------------------------------------------------------------------
 

@@ -105,6 +105,26 @@ class Transport:
 
         return self.persist(once, may, patience)
 
+    def put(
+        self,
+        path: str,
+        content: Callable[[], Iterator[bytes]],
+        params: Mapping[str, Any],
+        headers: Mapping[str, str],
+    ) -> httpx.Response:
+        """The answer to a body that is sent as it comes; ``content`` begins it anew for every
+        attempt, and sent twice it is as sent once."""
+
+        def once() -> httpx.Response:
+            response = self._http.put(
+                path, params=_said(params), content=content(), headers=dict(headers)
+            )
+            if not response.is_success:
+                raise self._problem(response)
+            return response
+
+        return self.persist(once, True)
+
     @contextmanager
     def stream(
         self,

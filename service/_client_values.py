@@ -125,6 +125,47 @@ class Artefacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TuningTrial:
+    """A recipe that a tuning has tried; number 0 is the starting recipe."""
+
+    number: int
+    state: str
+    step: int
+    figure: float | None  # by the tuning's metric
+    seconds: float
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """Starting recipe and winner with one seed."""
+
+    seed: int
+    start: float
+    winner: float
+    better: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TunedRecipe:
+    """What the tuning of a recipe has come to; until it has ended there is no recipe."""
+
+    job: str
+    name: str
+    state: str
+    reason: str
+    teacher: str
+    metric: str | None
+    steps: int | None
+    trials: tuple[TuningTrial, ...]  # the starting recipe and the best ten
+    recipe: Mapping[str, Any] | None
+    holds: bool | None  # whether it is better than the starting recipe
+    winner: int | None
+    gains: tuple[Gain, ...]
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Axis:
     """What a front is over."""
 

@@ -20,6 +20,7 @@ from service.routes import (
     jobs,
     owners,
     problems,
+    recipes,
     schedules,
     tokens,
     trackers,
@@ -84,7 +85,7 @@ def routes() -> APIRouter:
     """All nouns; one file each."""
     router = APIRouter()
     # fronts before jobs: /jobs/compare is no job's id
-    run = (fronts, jobs, trials, artefacts, events)
+    run = (fronts, jobs, trials, artefacts, recipes, events)
     rest = (schedules, trackers, catalogue, webhooks, tokens, owners, audit, health)
     for noun in (*run, *rest):
         router.include_router(noun.router)

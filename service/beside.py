@@ -159,6 +159,10 @@ def _answer(kind: str, words: Mapping[str, Any]) -> Any:
         from service.checking import look_at
 
         return look_at(**words)
+    if kind == "look_at_tuning":
+        from service.checking import look_at_tuning
+
+        return look_at_tuning(**words)
     if kind == "levers":
         from service.lever_schema import levers
 

@@ -12,6 +12,8 @@ from typing import Any
 from service.beside import Beside
 from service.errors import Problem
 from service.job import Job, job_from_json
+from service.recipe_job import RecipeJob, recipe_job_from_json
+from service.recipe_tuning import looked_up
 from service.settings import Settings
 from workers.documents import plain
 
@@ -102,7 +104,16 @@ def _seen(limit: Any, least: Mapping[str, Any], whole: Mapping[str, Any]) -> Lim
 
 def looked_at(beside: Beside, job: Job, settings: Settings) -> dict[str, Any]:
     """As ``look``, in the process beside this one."""
-    found: dict[str, Any] | None = beside.ask("look", job=plain(job), home=str(settings.home))
+    return _asked(beside, "look", job, settings)
+
+
+def tuning_looked_at(beside: Beside, job: RecipeJob, settings: Settings) -> dict[str, Any]:
+    """The family of a tuning whose names are all known, and which has something to vary."""
+    return _asked(beside, "look_at_tuning", job, settings)
+
+
+def _asked(beside: Beside, kind: str, job: Job | RecipeJob, settings: Settings) -> dict[str, Any]:
+    found: dict[str, Any] | None = beside.ask(kind, job=plain(job), home=str(settings.home))
     if found is None:
         raise Problem(
             "unavailable",
@@ -114,5 +125,12 @@ def looked_at(beside: Beside, job: Job, settings: Settings) -> dict[str, Any]:
 
 
 def look_at(job: Mapping[str, Any], home: str) -> dict[str, Any]:
-    """What that process does when it is asked."""
+    """What that process does when it is asked for a search."""
     return look(job_from_json(job), Settings(home=Path(home), database_url=None))
+
+
+def look_at_tuning(job: Mapping[str, Any], home: str) -> dict[str, Any]:
+    """The same for a tuning."""
+    settings = Settings(home=Path(home), database_url=None)
+    candidate, ranges = looked_up(recipe_job_from_json(job), settings)
+    return {"family": candidate.architecture.family, "varied": list(ranges)}

@@ -29,12 +29,14 @@ from service.commands import (
     front,
     jobs,
     preview,
+    recipe,
     schedule,
     search,
     spec_schema,
     submit,
     token,
     track,
+    tracker,
     train,
     trials,
     tune_recipe,
@@ -55,6 +57,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("search")(search.search)
 app.command("tune-recipe")(tune_recipe.tune_recipe)
+app.command("recipe")(recipe.recipe)
 app.command("front")(front.front)
 app.command("track")(track.track)
 app.command("export")(export.export)
@@ -74,6 +77,7 @@ app.command("up")(up.up)
 app.command("api")(api.api)
 app.command("controller")(controller.controller)
 app.add_typer(schedule.app, name="schedule")
+app.add_typer(tracker.app, name="tracker")
 app.add_typer(token.app, name="token")
 app.add_typer(db.app, name="db")
 app.add_typer(dataset.app, name="dataset")

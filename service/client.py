@@ -21,6 +21,7 @@ from service._client_errors import Address, ClientError
 from service._client_job import JobHandle, pages, several
 from service._client_naming import find_job
 from service._client_schedules import Schedules
+from service._client_trackers import Trackers
 from service._client_transport import PATIENCE, Transport
 from service._client_values import (
     ENDED,
@@ -35,6 +36,8 @@ from service._client_values import (
     Job,
     Preview,
     Trial,
+    TunedRecipe,
+    TuningTrial,
     WholeTrial,
     read,
 )
@@ -42,7 +45,7 @@ from service._client_values import (
 __all__ = [
     "DEFAULT_URL", "ENDED", "HELD", "Artefact", "Artefacts", "Client", "ClientError", "Event",
     "Front", "FrontPoint", "Growth", "Importances", "Job", "JobHandle", "Preview", "Trial",
-    "WholeTrial", "client_from",
+    "TunedRecipe", "TuningTrial", "WholeTrial", "client_from",
 ]  # fmt: skip
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -104,7 +107,22 @@ class Client:
     ) -> JobHandle:
         """Queue a search. However often that takes, it is one job: the same ``key`` with the same
         words is the same job for a day."""
-        body = {"spec": dict(spec), "labels": list(labels), "priority": priority}
+        return self._queued({"spec": dict(spec)}, labels, priority, key)
+
+    def tune_recipe(
+        self,
+        spec: Mapping[str, Any],
+        labels: Sequence[str] = (),
+        priority: int = 0,
+        key: str | None = None,
+    ) -> JobHandle:
+        """The same for the tuning of a recipe, as {"name": ..., "of": "JOB/NUMBER"}."""
+        return self._queued({"kind": "tune_recipe", "spec": dict(spec)}, labels, priority, key)
+
+    def _queued(
+        self, asked: Mapping[str, Any], labels: Sequence[str], priority: int, key: str | None
+    ) -> JobHandle:
+        body = {**asked, "labels": list(labels), "priority": priority}
         headers = {"Idempotency-Key": key or uuid.uuid4().hex}
         response = self._transport.ask(
             "POST", "/jobs", json=body, headers=headers, again=True, patience=QUEUEING
@@ -124,12 +142,13 @@ class Client:
         label: str | Sequence[str] | None = None,
         text: str | None = None,
         tracker: str | None = None,
+        kind: str | None = None,
         archived: bool = False,
         page: int = 50,
     ) -> Iterator[JobHandle]:
         """Jobs, the newest first, page by page as they are needed."""
         words = {"state": several(state), "label": several(label), "text": text}
-        more = {"tracker": tracker, "archived": archived or None, "limit": page}
+        more = {"tracker": tracker, "kind": kind, "archived": archived or None, "limit": page}
         for item in pages(self._transport, "/jobs", {**words, **more}):
             yield JobHandle(self._transport, read(Job, item))
 
@@ -141,3 +160,8 @@ class Client:
     def schedules(self) -> Schedules:
         """Searches that begin again and again."""
         return Schedules(self._transport)
+
+    @property
+    def trackers(self) -> Trackers:
+        """What a search can start from."""
+        return Trackers(self._transport)

@@ -21,13 +21,15 @@ from service import data_at_hand, queue, teachers
 from service.controller import LEASE_SECONDS, NotBegun, kept, run_job
 from service.database import DatabaseError, reading
 from service.events import Wish
-from service.job import Job, job_from_json
+from service.job import SEARCH, Where, job_from_json
 from service.jobs import JOBS, StoredJob
 from service.journal import Journal
 from service.leases import LeaseLost
 from service.logs import about
 from service.presence import Presence
 from service.queue import Claimed
+from service.recipe_job import KIND as TUNING
+from service.recipe_job import recipe_job_from_json
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ class Daemon:
     engine: Engine
     pool: "Pool"
     at_once: int = 2
-    kinds: Sequence[str] = ("search",)
+    kinds: Sequence[str] = (SEARCH, TUNING)
+    ray_address: Callable[[], str | None] = lambda: None  # of the pool's Ray, where it has one
     lease_seconds: float = LEASE_SECONDS
     drain_seconds: float = DRAIN
     chores: Sequence[Chore] = ()
@@ -163,12 +166,19 @@ class Daemon:
     def _run(
         self, claimed: Claimed, shares: "Shares", check: Callable[[], None]
     ) -> tuple[str, str]:
-        stored = claimed.job
-        journal = Journal(self.engine, claimed.lease, stored.id)
-        job = replace(job_from_json({**stored.spec, "name": stored.id}), name=stored.id)
+        journal = Journal(self.engine, claimed.lease, claimed.job.id)
         journal.take_up()
-        wish = self._wish(stored, journal, check)
-        self._see_to_data(job, wish, journal)
+        wish = self._wish(claimed.job, journal, check)
+        if claimed.job.kind == TUNING:
+            return self._tune(claimed.job, journal, wish)
+        return self._search(claimed, shares, journal, wish)
+
+    def _search(
+        self, claimed: Claimed, shares: "Shares", journal: Journal, wish: Callable[[], Wish]
+    ) -> tuple[str, str]:
+        stored = claimed.job
+        job = job_from_json({**stored.spec, "name": stored.id})
+        self._see_to_data(job.data, job.steps > 0, wish, journal)
         with reading(self.engine) as connection:
             weight = queue.weight_of(connection, stored.owner)
             job = teachers.resolved(connection, self.settings, job)
@@ -194,7 +204,26 @@ class Daemon:
             return "put_back", HANDED_OVER if self._ending.is_set() else outcome.reason
         return "done", outcome.reason
 
-    def _see_to_data(self, job: Job, wish: Callable[[], Wish], journal: Journal) -> None:
+    def _tune(
+        self, stored: StoredJob, journal: Journal, wish: Callable[[], Wish]
+    ) -> tuple[str, str]:
+        """On the Ray that the candidates of searches run on, which shares its CPUs out."""
+        from service.recipe_run import run_recipe_job
+
+        job = recipe_job_from_json({**stored.spec, "name": stored.id})
+        self._see_to_data(job.data, True, wish, journal)
+        with reading(self.engine) as connection:
+            job = teachers.resolved(connection, self.settings, job)
+        settings = replace(self.settings, ray_address=self.ray_address())
+        wanted, why = run_recipe_job(job, settings, journal, wish, _log.warning)
+        journal.tell()
+        if wanted == "pause":
+            return "put_back", HANDED_OVER if self._ending.is_set() else why
+        return "done", why
+
+    def _see_to_data(
+        self, where: Where, learns: bool, wish: Callable[[], Wish], journal: Journal
+    ) -> None:
         from service.plan import data_of
 
         def show(done: int, total: int, what: str) -> None:
@@ -202,8 +231,8 @@ class Daemon:
             if (wanted := wish()) != "go_on":
                 raise NotBegun(wanted)
 
-        data = data_of(job.data, self.settings)
-        data_at_hand.make(data.root, data_at_hand.needed(data, job.steps > 0), show)
+        data = data_of(where, self.settings)
+        data_at_hand.make(data.root, data_at_hand.needed(data, learns), show)
 
     def _wish(
         self, job: StoredJob, journal: Journal, check: Callable[[], None]

@@ -49,3 +49,12 @@ def open_pool(
         yield pool
     finally:
         pool.close()
+
+
+def ray_address(pool: "Pool", settings: Settings) -> str | None:
+    """Where the Ray of a pool listens; None: it has none."""
+    from workers.on_ray import RayPool
+    from workers.reopening import ReopeningPool
+
+    now = pool.current if isinstance(pool, ReopeningPool) else pool
+    return now.address if isinstance(now, RayPool) else settings.ray_address

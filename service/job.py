@@ -6,6 +6,8 @@ from typing import Any
 
 from search_spaces import ArchitectureError, ParetrackError, value_from_json
 
+SEARCH = "search"  # the kind of such jobs, in the queue and in the API
+
 
 class JobError(ParetrackError):
     """A job that cannot be run as it was asked for."""
@@ -56,7 +58,7 @@ class Job:
     rungs: tuple[int, ...] = (0,)  # steps of recovery after which candidates are compared
     rung_accuracy: str = "one_step_iou"  # ranks best for its cost
     steps: int = 100  # of a whole recovery
-    recipe: Mapping[str, Any] | None = None  # None: the teacher's, for ``steps``
+    recipe: Mapping[str, Any] | str | None = None  # None: the teacher's; text: a job that tuned it
     pruning: str = "magnitude"
     recovery: str = "finetune"
     refit: int = 128
@@ -74,8 +76,7 @@ class Job:
     sampler_seed: int | None = None  # of what is tried alone, not of how it is judged; None: seed
 
     def __post_init__(self) -> None:
-        plain = self.name.strip() not in ("", ".", "..") and not set(self.name) & set("/\\\0")
-        _demand(plain, "name", "a text that can name a folder", self.name)
+        check_name(self.name)
         _demand(bool(self.costs), "costs", "at least one cost", list(self.costs))
         _demand(self.steps >= 0, "steps", "0 or more", self.steps)
         rising = all(a < b for a, b in zip(self.rungs, self.rungs[1:], strict=False))
@@ -101,6 +102,12 @@ class Job:
     def metrics(self) -> tuple[str, ...]:
         """Accuracy first, then the costs: the objectives, in order."""
         return (self.accuracy, *self.costs)
+
+
+def check_name(name: str) -> None:
+    """Whether a job may be called so."""
+    plain = name.strip() not in ("", ".", "..") and not set(name) & set("/\\\0")
+    _demand(plain, "name", "a text that can name a folder", name)
 
 
 def job_from_json(data: Any) -> Job:

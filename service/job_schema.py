@@ -16,6 +16,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from search_spaces import Layers, Range
 from service.job import Budget, Job, Where
+from service.recipe_job import MOST_TRIALS, RecipeJob
+from service.recipe_tuning import LEAST_STEPS
 from workers._accuracy_rules import RULES
 from workers.documents import plain
 from workers.metrics import METRICS
@@ -38,7 +40,8 @@ ABOUT: Mapping[type[Any], Mapping[str, str]] = {
         "rungs": "Steps of recovery after which candidates are compared: rising, below steps.",
         "rung_accuracy": "The accuracy by which candidates are compared at a rung.",
         "steps": "Training steps of a whole recovery; 0: none.",
-        "recipe": "How a candidate is recovered: a recipe's fields. Default: the teacher's own.",
+        "recipe": "How a candidate is recovered: a recipe's fields, or the id of a job that tuned "
+        "one. Default: the teacher's own.",
         "pruning": "How the units that survive a cut are chosen.",
         "recovery": "How accuracy is won back after a cut.",
         "refit": "Training pairs on which the weights that a cut has left are refitted; 0: none.",
@@ -55,6 +58,31 @@ ABOUT: Mapping[type[Any], Mapping[str, str]] = {
         "device": "Where candidates are trained: cpu, cuda or cuda:N.",
         "seed": "Of everything that is drawn by lot.",
         "sampler_seed": "Of what is tried alone, so that it is judged alike. Default: the seed.",
+    },
+    RecipeJob: {
+        "teacher": "A shipped teacher's name, or a tracker's folder; of: that of the trial's job.",
+        "architecture": "Of the cut. Default: the teacher's own.",
+        "kept_layers": "Numbers of the teacher's layers that stay. Default: all.",
+        "pruning": "How the units that survive a cut are chosen.",
+        "refit": "Training pairs on which the weights that a cut has left are refitted; 0: none.",
+        "recovery": "How accuracy is won back after a cut.",
+        "recipe": "The recipe to start from: its fields, or the id of a job that tuned one. "
+        "Default: the teacher's own.",
+        "steps": "Training steps of a whole recovery. Default: those of the recipe.",
+        "data": "What is learnt from and judged on.",
+        "vary": "What is tried: by a recipe's field its least and most, a list of choices, or null "
+        "for the usual range. Default: rates, weight decay, warm-up and weights of the loss.",
+        "trials": "Recipes to try; the starting recipe is the first.",
+        "scheduler": "By asha the worst stop early, by pbt they go on with weights of the best.",
+        "metric": "What recipes are compared by.",
+        "device": "Where it is trained: cpu, cuda or cuda:N.",
+        "threads": "Of torch, of each trial.",
+        "parallel": "Trials at once. Default: what the workers hold.",
+        "seconds": "End the trials after so long; then the starting recipe stays.",
+        "seed": "Of everything that is drawn by lot.",
+        "name": "Of the job.",
+        "of": "JOB/NUMBER of a trial: its cut is meant, recovered as it was there. What is said "
+        "beside it stands.",
     },
     Where: {
         "dataset": "The data set.",
@@ -97,6 +125,19 @@ def job_schema(*, in_a_file: bool = False) -> Schema:
         "description": "One search for light versions of a tracker.",
         **found,
         "required": [] if in_a_file else found["required"],
+    }
+
+
+def recipe_job_schema() -> Schema:
+    """The schema of a job that tunes a recipe; with ``of`` a teacher is known."""
+    found = _object(RecipeJob)
+    return {
+        "$schema": DIALECT,
+        "title": "A tuning of a recipe",
+        "description": "How one cut of a tracker is trained best.",
+        **found,
+        "required": ["name"],
+        "anyOf": [{"required": ["of"]}, {"required": ["teacher"]}],
     }
 
 
@@ -170,8 +211,9 @@ def _narrowed() -> Mapping[tuple[type[Any], str], Schema]:
     positive = {"type": ["number", "null"], "exclusiveMinimum": 0}
     whole = {"type": ["integer", "null"], "minimum": 1}
     width = {"type": "number", "exclusiveMinimum": 0}
+    name = {"minLength": 1, "pattern": r"^(?!\s*\.{0,2}\s*$)[^/\\\x00]*$"}
     return {
-        (Job, "name"): {"minLength": 1, "pattern": r"^(?!\s*\.{0,2}\s*$)[^/\\\x00]*$"},
+        (Job, "name"): name,
         (Job, "teacher"): _on_offer(teachers()),
         (Job, "accuracy"): {"enum": driven_up},
         (Job, "costs"): {**_each({"enum": costs}), "minItems": 1, "uniqueItems": True},
@@ -187,6 +229,20 @@ def _narrowed() -> Mapping[tuple[type[Any], str], Schema]:
         (Job, "probes"): _each({"enum": names_in("workers.latency", "PROBES")}),
         (Job, "opening"): {"minimum": 0},
         (Job, "at_once"): whole,
+        (RecipeJob, "name"): name,
+        (RecipeJob, "of"): {"pattern": r"^[^/]{1,80}/\d{1,9}$"},
+        (RecipeJob, "teacher"): _on_offer(teachers()),
+        (RecipeJob, "pruning"): {"enum": names_in("workers.pruning", "METHODS")},
+        (RecipeJob, "recovery"): {"enum": names_in("workers.recovery", "RECOVERIES")},
+        (RecipeJob, "recipe"): {"type": ["object", "string", "null"]},
+        (RecipeJob, "refit"): {"minimum": 0},
+        (RecipeJob, "steps"): {"type": ["integer", "null"], "minimum": LEAST_STEPS},
+        (RecipeJob, "trials"): {"minimum": 2, "maximum": MOST_TRIALS},
+        (RecipeJob, "scheduler"): {"enum": ["asha", "pbt"]},
+        (RecipeJob, "metric"): {"enum": ["one_step_iou", "pair_loss"]},
+        (RecipeJob, "threads"): {"minimum": 1},
+        (RecipeJob, "parallel"): whole,
+        (RecipeJob, "seconds"): positive,
         (Where, "dataset"): {"enum": names_in("workers.datasets", "DATASETS")},
         (Where, "rules"): {"enum": [None, *RULES]},
         (Where, "train_count"): whole,

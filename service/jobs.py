@@ -18,6 +18,7 @@ from service import audit
 from service.database import database_now
 from service.deliveries import tell_webhooks
 from service.errors import Fault, Problem, not_found
+from service.job import SEARCH
 from service.tables import JobEventRow, JobLabelRow, JobRow
 
 JOBS = cast(Table, JobRow.__table__)
@@ -89,7 +90,7 @@ class NewJob:
     owner: str
     tracker: str
     project: str | None = None
-    kind: str = "search"
+    kind: str = SEARCH
     labels: Sequence[str] = ()
     priority: int = 0
     schedule_id: str | None = None

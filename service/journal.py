@@ -7,6 +7,7 @@ writes here, with its token, as in the record.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -22,6 +23,7 @@ from service.outages import Patience
 
 EVERY = 0.5  # seconds between two batches
 TOLD_AT_ONCE = 200  # trials in one batch
+_GOT_ON = ("trial_finished", "recipe_rung")  # after these, earlier attempts count no more
 
 T = TypeVar("T")
 Told = tuple[str, Mapping[str, Any]]  # the kind of an event, and what it says
@@ -44,6 +46,7 @@ class Journal:
         self._changed: set[int] = set()
         self._events: list[Told] = []
         self._now: dict[int, dict[str, Any]] = {}  # what those that run are going through
+        self._shown: dict[str, Any] = {}  # in the summary of a job that has no study
         self._news = False  # since the last batch
 
     def hear(self, event: Event) -> None:
@@ -58,6 +61,15 @@ class Journal:
         self._events.append((f"trial_{event.kind}", told))
         if event.kind != "asked":
             self._now.pop(event.number, None)
+
+    def happened(
+        self, kind: str = "", data: Mapping[str, Any] = MappingProxyType({}), **shown: Any
+    ) -> None:
+        """Something of a job that has no study; its summary shows the rest from now on."""
+        if kind:
+            self._events.append((kind, data))
+        self._shown |= shown
+        self._news = True
 
     def prepares(self, done: int, total: int, what: str) -> None:
         """What is done before the first candidate; the last of it stays until that is asked for."""
@@ -101,7 +113,7 @@ class Journal:
         def write(connection: Connection) -> None:
             about = self._about(connection)
             moved: list[int] = []
-            shown: dict[str, Any] = {}
+            shown = dict(self._shown)
             if about is not None:
                 study, attrs = about
                 moved = put_rows(connection, self._job, study, attrs, numbers)
@@ -109,7 +121,7 @@ class Journal:
             told = [*events, *(("front", {"number": number}) for number in moved)]
             if told:
                 jobs.add_events(connection, self._job, told)
-            got_on = any(kind == "trial_finished" for kind, _ in events)
+            got_on = any(kind in _GOT_ON for kind, _ in events)
             jobs.summarise(connection, self._job, {**shown, "now": now}, got_on=got_on)
 
         self._written(write)

@@ -297,6 +297,11 @@ def _recipe(job: Job, teacher: Path) -> "Recipe | None":
         return None
     if job.recipe is None:
         return recovery_recipe(teacher, steps=job.steps)
+    if isinstance(job.recipe, str):  # a service has put its fields there when it was submitted
+        raise JobError(
+            f"recipe: {job.recipe!r} names a job of a service, which alone knows it; give the "
+            "recipe's fields (paretrack recipe JOB FILE stores them)"
+        )
     return replace(recipe_from_json(dict(job.recipe)), steps=job.steps)
 
 

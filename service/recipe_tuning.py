@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from workers.candidate import Candidate, Measurement
     from workers.training import Recipe
     from workers.tuning import Tuned, Tuning, Watch
+    from workers.tuning.ranges import Range
 
+LEAST_STEPS = 3  # of a recovery whose recipe is tuned: fewer have no rungs
 REQUEST = "request.json"
 # What may be another when a tuning goes on: it decides how long it takes, not what is found.
 _FREE = ("out", "parallel", "seconds")
@@ -28,10 +30,9 @@ class TuningError(ParetrackError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneRequest:
-    """Everything that decides a tuning."""
+class Tunable:
+    """Everything that decides what a tuning finds; shared by the command and by jobs."""
 
-    out: str  # file for the recipe; the tuning's own files lie beside it
     teacher: str  # a shipped teacher's name, or a tracker's folder
     architecture: Mapping[str, Any] | None = None  # of the cut; None: the teacher's own
     kept_layers: tuple[int, ...] | None = None  # of the teacher's; None: all
@@ -50,6 +51,13 @@ class TuneRequest:
     parallel: int | None = None  # None: what fits
     seconds: float | None = None
     seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneRequest(Tunable):
+    """A tuning, and where its outcome is to lie."""
+
+    out: str  # file for the recipe; the tuning's own files lie beside it
 
     @property
     def folder(self) -> Path:
@@ -100,8 +108,10 @@ def tune_recipe(
     settings: Settings,
     watch: "Watch | None" = None,
     hear: Callable[[str], None] = lambda said: None,
+    turn: Callable[[], None] = lambda: None,
 ) -> TunedRecipe:
-    """Tune, and store the recipe. Cut off, the same request goes on where it was."""
+    """Tune, and store the recipe. Cut off, the same request goes on where it was. ``turn`` is
+    called every second or so; what it raises ends the tuning."""
     from workers._files import write_text
     from workers.documents import document
     from workers.tuning import tune
@@ -116,6 +126,7 @@ def tune_recipe(
         cpus=None if cpus is None else cpus * request.threads,
         watch=watch,
         hear=hear,
+        turn=turn,
     )
     tuned = _judged(tuning, found)
     write_text(Path(request.out), document(tuned.recipe))
@@ -126,28 +137,22 @@ def planned(request: TuneRequest, settings: Settings) -> "Tuning":
     """The tuning that is asked for, or an error about the first thing wrong. Writes nothing."""
     from workers import datasets
     from workers.checkpoints import load_tracker, weights_sha256
-    from workers.evaluation import check_names, environment
-    from workers.machine import usable_device, use_threads
-    from workers.teachers import find
+    from workers.evaluation import environment
+    from workers.machine import usable_device
     from workers.tuning import Tuning
-    from workers.tuning.ranges import drawn, ranges_from_json, usual_ranges
+    from workers.tuning.ranges import drawn
     from workers.tuning.request import identity
 
-    _check(request, settings)
-    usable_device(request.device)
-    use_threads(request.threads)  # as the workers will: their number is part of the environment
-    teacher = find(request.teacher).absolute()
-    candidate = _candidate(request, settings, teacher)
-    check_names(candidate)
+    candidate, ranges = looked_up(request, settings)
+    _check_out(Path(request.out))
+    if settings.ray_address is None:
+        _check_cpus(request)
+        usable_device(request.device)
     assert candidate.recipe is not None
-    ranges = (
-        usual_ranges(candidate.recipe)
-        if request.vary is None
-        else ranges_from_json(request.vary, candidate.recipe)
-    )
-    _check_population(request, candidate.recipe, list(ranges))
-    sha256 = weights_sha256(load_tracker(teacher)[1].state_dict())
+    sha256 = weights_sha256(load_tracker(candidate.teacher)[1].state_dict())
     version = datasets.version(candidate.data.dataset)
+    # The workers' number of threads is part of what decides training, not that of this process.
+    theirs = {**environment(request.device), "threads": str(request.threads)}
     return Tuning(
         candidate=candidate,
         values=tuple(drawn(candidate.recipe, ranges, request.trials, request.seed)),
@@ -155,7 +160,7 @@ def planned(request: TuneRequest, settings: Settings) -> "Tuning":
         scheduler="pbt" if request.scheduler == "pbt" else "asha",
         metric=request.metric,
         folder=request.folder,
-        identity=identity(candidate, sha256, version, environment(request.device)),
+        identity=identity(candidate, sha256, version, theirs),
         device=request.device,
         threads=request.threads,
         parallel=request.parallel,
@@ -164,7 +169,36 @@ def planned(request: TuneRequest, settings: Settings) -> "Tuning":
     )
 
 
-def _candidate(request: TuneRequest, settings: Settings, teacher: Path) -> "Candidate":
+def concluded(request: TuneRequest, settings: Settings) -> TunedRecipe:
+    """What is known of a tuning that was cut off."""
+    from workers.tuning import outcome
+
+    tuning = planned(request, settings)
+    return _judged(tuning, outcome(tuning))
+
+
+def looked_up(request: Tunable, settings: Settings) -> "tuple[Candidate, Mapping[str, Range]]":
+    """What is to be recovered, and the ranges of its recipe; every name in the request is known."""
+    from workers.evaluation import check_names
+    from workers.teachers import find
+    from workers.tuning.ranges import ranges_from_json, usual_ranges
+
+    _check(request)
+    candidate = _candidate(request, settings, find(request.teacher).absolute())
+    check_names(candidate)
+    assert candidate.recipe is not None
+    if candidate.recipe.steps < LEAST_STEPS:
+        raise TuningError(f"steps: at least {LEAST_STEPS}, got {candidate.recipe.steps}")
+    ranges = (
+        usual_ranges(candidate.recipe)
+        if request.vary is None
+        else ranges_from_json(request.vary, candidate.recipe)
+    )
+    _check_population(request, candidate.recipe, list(ranges))
+    return candidate, ranges
+
+
+def _candidate(request: Tunable, settings: Settings, teacher: Path) -> "Candidate":
     from search_spaces import architecture_from_json
     from service.plan import data_of
     from workers.candidate import Candidate
@@ -193,7 +227,7 @@ def _candidate(request: TuneRequest, settings: Settings, teacher: Path) -> "Cand
     )
 
 
-def _check(request: TuneRequest, settings: Settings) -> None:
+def _check(request: Tunable) -> None:
     """What can be told without looking at anything else."""
     from workers.tuning.records import METRICS
     from workers.tuning.request import SCHEDULERS
@@ -211,13 +245,16 @@ def _check(request: TuneRequest, settings: Settings) -> None:
         )
     if request.seconds is not None and request.seconds <= 0:
         raise TuningError(f"the time for a tuning is over 0, got {request.seconds:g} seconds")
+
+
+def _check_cpus(request: Tunable) -> None:
+    """A Ray of this machine would wait in vain for more than there are."""
     cpus, wanted = os.cpu_count() or 1, (request.parallel or 1) * request.threads
-    if settings.ray_address is None and wanted > cpus:
+    if wanted > cpus:
         raise TuningError(
             f"{request.parallel or 1} trials at once of {request.threads} threads each need "
             f"{wanted} CPUs; this machine has {cpus}"
         )
-    _check_out(Path(request.out))
 
 
 def _check_out(out: Path) -> None:
@@ -234,7 +271,7 @@ def _check_out(out: Path) -> None:
             ) from error
 
 
-def _check_population(request: TuneRequest, recipe: "Recipe", names: list[str]) -> None:
+def _check_population(request: Tunable, recipe: "Recipe", names: list[str]) -> None:
     """What PBT multiplies has to be a number at the start."""
     from workers.tuning.ranges import Between, hyper_parameters, ranges_from_json
 

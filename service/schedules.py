@@ -95,7 +95,7 @@ def _checked(
 ) -> str:
     """The family of the document's teacher, if it is one that can be run."""
     try:
-        return str(checked(engine, settings, beside, caller, spec)[1]["family"])
+        return str(checked(engine, settings, beside, caller, spec).seen["family"])
     except Problem as problem:  # in the body of a schedule the document lies in another place
         problem.faults = [
             replace(f, pointer=f.pointer and "/job" + f.pointer) for f in problem.faults

@@ -1,7 +1,7 @@
 """A job from what somebody asks for to its row in the queue, once however often it is asked for."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
@@ -13,19 +13,22 @@ from service import idempotency, jobs, queue, teachers
 from service._kept import find_measurement
 from service.beside import Beside
 from service.callers import Caller, Role, visible
-from service.checking import looked_at
+from service.checking import looked_at, tuning_looked_at
 from service.database import reading, writing
 from service.errors import Fault, Problem
-from service.job import Job, job_from_json
+from service.job import SEARCH, Job, job_from_json
 from service.jobs import JOBS, NewJob, StoredJob
+from service.recipe_job import RecipeJob, recipe_job_from_json
+from service.references import filled_in
 from service.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What a caller asks for, beside the search itself."""
+    """What a caller asks for, beside the search or the tuning itself."""
 
     spec: Mapping[str, Any]
+    kind: str = SEARCH
     labels: tuple[str, ...] = ()
     priority: int = 0
     why: str = ""
@@ -52,6 +55,7 @@ def submit(
     if key is None:
         return Submitted(_made(engine, settings, beside, caller, asked, None, schedule_id), True)
     request = {"spec": asked.spec, "labels": sorted(asked.labels), "priority": asked.priority}
+    request |= {} if asked.kind == SEARCH else {"kind": asked.kind}
     taken = idempotency.take(engine, caller, key, request)
     if isinstance(taken, str):
         with reading(engine) as connection:
@@ -63,33 +67,70 @@ def submit(
         raise
 
 
+Look = Callable[[Beside], dict[str, Any]]  # at a job, in a process that may import torch
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A job that can be queued: its document in full, and what is known of it before it runs."""
+
+    name: str
+    spec: Mapping[str, Any]
+    seen: Mapping[str, Any]
+
+
 def checked(
-    engine: Engine, settings: Settings, beside: Beside, caller: Caller, spec: Mapping[str, Any]
-) -> tuple[Job, dict[str, Any]]:
-    """The job that a document describes, and what is known of it before it runs."""
+    engine: Engine,
+    settings: Settings,
+    beside: Beside,
+    caller: Caller,
+    spec: Mapping[str, Any],
+    kind: str = SEARCH,
+) -> Checked:
+    """The job that a document describes, if nothing is wrong with it."""
     try:
-        job = job_from_json(dict(spec))
         with reading(engine) as connection:
-            _check_earlier(connection, caller, job)
-            found = _check_paths(connection, settings, caller, job)
-        seen = looked_at(beside, replace(found, warm_start=(), fronts=()), settings)
+            full = filled_in(connection, caller, spec)
+            look = (_search if kind == SEARCH else _tuning)(connection, settings, caller, full)
+        return Checked(full["name"], full, look(beside))  # no transaction: it may take a minute
     except Problem:
         raise
     except ParetrackError as error:
         raise invalid(error) from error
+
+
+def _tuning(
+    connection: Connection, settings: Settings, caller: Caller, spec: Mapping[str, Any]
+) -> Look:
+    job = _check_paths(connection, settings, caller, recipe_job_from_json(spec))
+    return lambda beside: tuning_looked_at(beside, job, settings)
+
+
+def _search(
+    connection: Connection, settings: Settings, caller: Caller, spec: Mapping[str, Any]
+) -> Look:
+    asked = job_from_json(spec)
+    _check_earlier(connection, caller, asked)
+    job = _check_paths(connection, settings, caller, asked)
+    return lambda beside: _search_looked_at(beside, job, settings)
+
+
+def _search_looked_at(beside: Beside, job: Job, settings: Settings) -> dict[str, Any]:
+    """As any search is looked at; one whose limits cannot be held is refused."""
+    seen = looked_at(beside, replace(job, warm_start=(), fronts=()), settings)
     for number, limit in enumerate(seen["limits"]):
         if limit["satisfiable"] is False:
             detail = f"no candidate of this space can hold {limit['limit']}: {limit['note']}"
             at = f"/spec/limits/{number}"
             raise Problem("unreachable_limit", detail, [Fault(detail, pointer=at)])
-    return job, seen
+    return seen
 
 
 def invalid(error: ParetrackError) -> Problem:
     """What is wrong with a job, and in which field: its messages begin with that."""
     message = str(error)
     field = message.partition(":")[0]
-    known = set(Job.__dataclass_fields__)
+    known = {*Job.__dataclass_fields__, *RecipeJob.__dataclass_fields__}
     is_field = field.partition(".")[0].partition("[")[0] in known
     pointer = "/spec/" + field.replace(".", "/") if is_field else "/spec"
     return Problem("invalid", message, [Fault(message, pointer=pointer)])
@@ -100,12 +141,15 @@ def _check_earlier(connection: Connection, caller: Caller, job: Job) -> None:
     for field in ("warm_start", "fronts"):
         for number, name in enumerate(getattr(job, field)):
             found = jobs.find(connection, name)
-            if found is None or not caller.may_see(found.owner, found.project):
-                detail = f"{field}: no job {name!r} that you may see; give the id of one"
+            seen = found is not None and caller.may_see(found.owner, found.project)
+            if found is None or not seen or found.kind != SEARCH:
+                detail = f"{field}: no search {name!r} that you may see; give the id of one"
                 raise Problem("invalid", detail, [Fault(detail, pointer=f"/spec/{field}/{number}")])
 
 
-def _check_paths(connection: Connection, settings: Settings, caller: Caller, job: Job) -> Job:
+def _check_paths(
+    connection: Connection, settings: Settings, caller: Caller, job: teachers.Asked
+) -> teachers.Asked:
     """Files of the machine are the operator's to name. The job with the folder of its teacher."""
     found = teachers.resolved(connection, settings, job, caller)
     if caller.role == Role.OPERATOR:
@@ -133,13 +177,14 @@ def _made(
     taken: idempotency.Taken | None,
     schedule_id: str | None,
 ) -> StoredJob:
-    job, seen = checked(engine, settings, beside, caller, asked.spec)
+    found = checked(engine, settings, beside, caller, asked.spec, asked.kind)
     new = NewJob(
-        name=job.name,
-        spec=asked.spec,
+        name=found.name,
+        spec=found.spec,
+        kind=asked.kind,
         owner=caller.owner,
         project=caller.project,
-        tracker=seen["family"],
+        tracker=found.seen["family"],
         labels=asked.labels,
         priority=asked.priority,
         schedule_id=schedule_id,
@@ -171,6 +216,7 @@ def seconds_a_trial(connection: Connection, caller: Caller, family: str) -> floa
     query = (
         select(JOBS.c.summary_json, JOBS.c.started_at, JOBS.c.ended_at)
         .where(visible(caller, JOBS.c), JOBS.c.tracker == family, JOBS.c.state == "SUCCEEDED")
+        .where(JOBS.c.kind == SEARCH)
         .order_by(JOBS.c.created_at.desc())
         .limit(5)
     )

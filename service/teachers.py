@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, Row, Table, func, select, update
 
@@ -21,6 +21,7 @@ from service.callers import Caller, visible
 from service.database import database_now
 from service.errors import Fault, Problem, not_found
 from service.job import Job, JobError
+from service.recipe_job import RecipeJob
 from service.settings import Settings
 from service.tables import TeacherRow
 from workers import teachers as shipped
@@ -32,6 +33,9 @@ MOST = 100  # of one owner that are not archived
 ABOUT = "about.json"  # in an uploaded teacher's folder: what it costs
 _OF_A_TRIAL = re.compile(r"([^/]{1,80})/(\d{1,9})")
 _WEIGHTS, _DESCRIPTION = "weights.safetensors", "architecture.json"
+
+
+Asked = TypeVar("Asked", Job, RecipeJob)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +124,8 @@ def _stored(row: Row[Any]) -> StoredTeacher:
 
 
 def resolved(
-    connection: Connection, settings: Settings, job: Job, caller: Caller | None = None
-) -> Job:
+    connection: Connection, settings: Settings, job: Asked, caller: Caller | None = None
+) -> Asked:
     """The job with its teacher's folder instead of a name. With a ``caller``: of those that they
     may start from. A name that is none of these stays as it is."""
     found = folder(connection, settings, job.teacher, caller)

@@ -33,6 +33,11 @@ class ReopeningPool:
     def slots(self) -> int:
         return self._asked(lambda: self._pool.slots)
 
+    @property
+    def current(self) -> Pool:
+        """The one that is open now."""
+        return self._pool
+
     def submit(self, assignment: Assignment) -> None:
         self._open[assignment.ticket] = assignment
         try:

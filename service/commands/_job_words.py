@@ -107,9 +107,14 @@ def job_document(what: str, words: JobWords) -> dict[str, Any]:
     """What the file says, if it is one; the options that were given beat it."""
     path = Path(what)
     is_file = path.suffix in (*YAML, ".json")
-    given: Mapping[str, Any] = words.fields()
     written: dict[str, Any]
     written = {"name": path.stem, **read_object(path, "a job")} if is_file else {"name": what}
+    return {"teacher": TEACHER, **amended(written, words)}
+
+
+def amended(document: Mapping[str, Any], words: JobWords) -> dict[str, Any]:
+    """A job's document with what was typed in the place of what it says."""
+    written, given = dict(document), words.fields()
     for field, said in given.items():
         if isinstance(said, dict) and field != "space":
             within = {part: figure for part, figure in said.items() if figure is not None}
@@ -117,4 +122,4 @@ def job_document(what: str, words: JobWords) -> dict[str, Any]:
                 written[field] = {**(written.get(field) or {}), **within}
         elif said is not None:
             written[field] = said
-    return {"teacher": TEACHER, **written}
+    return written

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from service.hands import Hands, open_pool
+from service.hands import Hands, open_pool, ray_address
 from service.logs import set_up_logs
 from service.settings import read_settings
 
@@ -62,7 +62,13 @@ def controller(
         ) as hands:
             chores = [*schedules.chores(engine), postman.deliver]
             daemon = Daemon(
-                settings, engine, hands, at_once=jobs, drain_seconds=drain, chores=chores
+                settings,
+                engine,
+                hands,
+                at_once=jobs,
+                drain_seconds=drain,
+                chores=chores,
+                ray_address=lambda: ray_address(hands, settings),
             )
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: daemon.end())

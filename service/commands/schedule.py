@@ -1,18 +1,21 @@
 """paretrack schedule: searches every night, or whenever a calendar says."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from search_spaces._errors import ParetrackError
 from service.commands._calling import Why, ago, service_client, shown
-from service.commands._job_words import JobWords, Teacher, Trials, What, job_document
+from service.commands._job_words import JobWords, Teacher, Trials, What, amended, job_document
 from service.commands._options import Json
 from service.terminal import Terminal, table
 
 if TYPE_CHECKING:
-    from service._client_schedules import Coming, Schedule, Tick
+    from service._client_schedules import Coming, Schedule, ScheduleHandle, Tick
 
 app = typer.Typer(
     help="Schedules: searches every night, or whenever a calendar says.", no_args_is_help=True
@@ -21,11 +24,20 @@ Which = Annotated[
     str,
     typer.Argument(metavar="SCHEDULE", help="Its id, or its name where no other one has it."),
 ]
-Cron = Annotated[
-    str, typer.Option("--cron", help="Minute, hour, day, month, weekday: '30 2 * * *'.")
-]
-Zone = Annotated[str, typer.Option("--timezone", help="Whose clock: as Europe/London.")]
+OfCron = typer.Option("--cron", help="Minute, hour, day, month, weekday: '30 2 * * *'.")
+OfZone = typer.Option("--timezone", help="Whose clock: as Europe/London.")
+Cron = Annotated[str, OfCron]
+Zone = Annotated[str, OfZone]
 Next = Annotated[int, typer.Option("--count", "-n", min=1, max=100, help="So many.")]
+Overlap = Literal["skip", "buffer", "cancel", "allow"]
+Gap = Literal["shift", "skip"]
+Fold = Literal["first", "last", "both"]
+OfOverlap = typer.Option("--overlap", help="While the job before has not ended.")
+OfGap = typer.Option("--gap", help="Of a time that does not exist.")
+OfFold = typer.Option("--fold", help="Of one that comes twice.")
+OfPriority = typer.Option("--priority", min=-100, max=100, help="Of its jobs.")
+OfCatchUp = typer.Option("--catch-up", min=0, max=43200, help="Minutes that a job may be late.")
+OfJitter = typer.Option("--jitter", min=0, max=3600, help="Seconds, to spread beginnings.")
 
 
 @app.command()
@@ -41,24 +53,12 @@ def create(
     label: Annotated[
         list[str] | None, typer.Option("--label", help="Of its jobs. Repeatable.")
     ] = None,
-    priority: Annotated[int, typer.Option("--priority", min=-100, max=100)] = 0,
-    overlap: Annotated[
-        Literal["skip", "buffer", "cancel", "allow"],
-        typer.Option("--overlap", help="While the job before has not ended."),
-    ] = "skip",
-    gap: Annotated[
-        Literal["shift", "skip"], typer.Option("--gap", help="Of a time that does not exist.")
-    ] = "shift",
-    fold: Annotated[
-        Literal["first", "last", "both"], typer.Option("--fold", help="Of one that comes twice.")
-    ] = "first",
-    catch_up: Annotated[
-        float,
-        typer.Option("--catch-up", min=0, max=43200, help="Minutes that a job may be late."),
-    ] = 60.0,
-    jitter: Annotated[
-        int, typer.Option("--jitter", min=0, max=3600, help="Seconds, to spread beginnings.")
-    ] = 0,
+    priority: Annotated[int, OfPriority] = 0,
+    overlap: Annotated[Overlap, OfOverlap] = "skip",
+    gap: Annotated[Gap, OfGap] = "shift",
+    fold: Annotated[Fold, OfFold] = "first",
+    catch_up: Annotated[float, OfCatchUp] = 60.0,
+    jitter: Annotated[int, OfJitter] = 0,
     anew: Annotated[
         bool, typer.Option("--anew", help="Every night from nothing, not from the last front.")
     ] = False,
@@ -94,6 +94,99 @@ def create(
     terminal = Terminal(as_json)
     terminal.answer(shown(made.now), made.id)
     terminal.say(f"{made.now.words}; first {_when(made.now.next_at)}")
+
+
+@app.command()
+def edit(
+    schedule: Which,
+    what: Annotated[
+        Path | None, typer.Argument(metavar="[SPEC.yaml]", help="Another job, a file.")
+    ] = None,
+    cron: Annotated[str | None, OfCron] = None,
+    timezone: Annotated[str | None, OfZone] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Of the schedule.")] = None,
+    teacher: Teacher = None,
+    trials: Trials = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", help="Of its jobs, instead of those it has. Repeatable; '': none."),
+    ] = None,
+    priority: Annotated[int | None, OfPriority] = None,
+    overlap: Annotated[Overlap | None, OfOverlap] = None,
+    gap: Annotated[Gap | None, OfGap] = None,
+    fold: Annotated[Fold | None, OfFold] = None,
+    catch_up: Annotated[float | None, OfCatchUp] = None,
+    jitter: Annotated[int | None, OfJitter] = None,
+    anew: Annotated[
+        bool | None,
+        typer.Option("--anew/--continue", help="Every night from nothing, or the last front."),
+    ] = None,
+    pause_after: Annotated[
+        int | None,
+        typer.Option("--pause-after", min=0, max=1000, help="So many failures in a row; 0: never."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Other terms from now on; what is not said stays. Refused if somebody else changes it at the
+    same time.
+
+    Example: `paretrack schedule edit every-night --cron '0 4 * * *' --label release-3`
+    """
+    words = JobWords(teacher=teacher, trials=trials)
+    calendar = {"cron": cron, "timezone": timezone, "gap": gap, "fold": fold}
+    terms = {
+        "name": name,
+        "overlap": overlap,
+        "catch_up_seconds": None if catch_up is None else round(60 * catch_up),
+        "jitter_seconds": jitter,
+        "continues": None if anew is None else not anew,
+    }
+    changes = _said(terms)
+    if pause_after is not None:
+        changes["pause_after_failures"] = pause_after or None
+    with service_client() as client:
+        found = client.schedules.find(schedule)
+        if _said(calendar):
+            changes["calendar"] = {**vars(found.now.calendar), **_said(calendar)}
+        job = _other_job(found.now.job, what, words, _said({"labels": label, "priority": priority}))
+        changed = _edited(found, changes | job)
+    terminal = Terminal(as_json)
+    terminal.answer(shown(changed), table(("", ""), _described(changed)))
+
+
+def _said(words: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in words.items() if value is not None}
+
+
+def _other_job(
+    job: Mapping[str, Any], what: Path | None, words: JobWords, beside: dict[str, Any]
+) -> dict[str, Any]:
+    """The job with what was typed; nothing, where that leaves it as it is."""
+    from service.commands.submit import checked
+
+    if "labels" in beside:
+        beside["labels"] = [label for label in beside["labels"] if label]
+    if what is not None:
+        beside["spec"] = checked(job_document(str(what), words))
+    elif words != JobWords():
+        beside["spec"] = checked(amended(job["spec"], words))
+    return {"job": {**job, **beside}} if beside else {}
+
+
+def _edited(found: "ScheduleHandle", changes: Mapping[str, Any]) -> "Schedule":
+    from service._client_errors import ClientError
+
+    if not changes:
+        raise ParetrackError("say what is to be otherwise, as --cron '0 4 * * *'; see --help")
+    try:
+        return found.edit(**changes)
+    except ClientError as error:
+        if error.code == "changed_meanwhile":
+            raise ParetrackError(
+                f"somebody else has changed {found.id} at this moment, and nothing of yours was "
+                f"done; look at it (paretrack schedule show {found.id}) and say it again"
+            ) from error
+        raise
 
 
 @app.command("list")

@@ -1,11 +1,14 @@
 """paretrack tune-recipe: how a cut of a tracker is trained best."""
 
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from search_spaces._errors import ParetrackError
 from service.commands._alone import alone_in
 from service.commands._options import (
     Count,
@@ -30,6 +33,7 @@ from service.commands._options import (
 )
 from service.commands._request import Request, requested
 from service.commands._tuning_report import as_document, check_table, trial_table, verdict, watching
+from service.commands._tuning_there import tuned_there
 from service.commands.dataset import made_ready
 from service.document_file import read_object
 from service.recipe_tuning import TuneRequest, planned
@@ -73,6 +77,15 @@ Minutes = Annotated[
     float | None,
     typer.Option("--minutes", help="End the trials after so long; the same words go on."),
 ]
+Of = Annotated[
+    str | None,
+    typer.Option(
+        "--of", help="JOB/NUMBER of a trial at the service, which tunes for its cut, teacher, data."
+    ),
+]
+Submit = Annotated[
+    bool, typer.Option("--submit", help="The service of PARETRACK_URL tunes, and is waited for.")
+]
 
 
 def tune_recipe(
@@ -102,6 +115,8 @@ def tune_recipe(
     seed: Seed = 0,
     threads: Threads = 1,
     device: Device = "cpu",
+    of: Of = None,
+    submit: Submit = False,
     as_json: Json = False,
 ) -> None:
     """Tune how a cut is recovered, with Ray Tune; killed, the same words go on with it.
@@ -110,6 +125,16 @@ def tune_recipe(
     Example: `paretrack tune-recipe ten.json --mmacs 10 --steps 100 --trials 16`
     """
     terminal, settings = Terminal(as_json), read_settings(os.environ)
+    how: dict[str, Any] = {
+        "vary": None if vary is None else read_object(vary, "what to vary"), "trials": trials,
+        "scheduler": scheduler, "metric": metric, "device": device, "threads": threads,
+        "parallel": parallel, "seconds": None if minutes is None else 60 * minutes, "seed": seed,
+    }  # fmt: skip
+    if of is not None:
+        _check_alone(keep=keep == 1.0, mmacs=mmacs is None, layers=layers is None, width=not width)
+        given = None if recipe is None else read_object(recipe, "a recipe")
+        spec = {**how, "of": of, "recipe": given, "steps": steps}
+        raise typer.Exit(tuned_there(spec, out, terminal))
     candidate = requested(
         Request(
             teacher=teacher, keep=keep, mmacs=mmacs, layers=layers, width=tuple(width or ()),
@@ -118,12 +143,9 @@ def tune_recipe(
             train_count=train_count, probes=(), seed=seed,
         )
     )  # fmt: skip
-    request = TuneRequest(
-        out=str(out), teacher=teacher, **_cut(candidate),
-        vary=None if vary is None else read_object(vary, "what to vary"), trials=trials,
-        scheduler=scheduler, metric=metric, device=device, threads=threads, parallel=parallel,
-        seconds=None if minutes is None else 60 * minutes, seed=seed,
-    )  # fmt: skip
+    if submit:
+        raise typer.Exit(tuned_there(_there(teacher, candidate, root, how), out, terminal))
+    request = TuneRequest(out=str(out), teacher=teacher, **_cut(candidate), **how)
     steps_of_all = planned(request, settings).steps  # what is wrong shows before data are made
     made_ready(candidate.data, True, terminal)
     with alone_in(request.folder), terminal.bar("tuning") as bar:
@@ -133,6 +155,23 @@ def tune_recipe(
     if tuned.found.checks:
         terminal.remark(check_table(tuned))
     terminal.say(verdict(tuned, out))
+
+
+def _check_alone(**usual: bool) -> None:
+    """With a trial's cut, no other is said."""
+    said = ", ".join(f"--{name}" for name, is_usual in usual.items() if not is_usual)
+    if said:
+        raise ParetrackError(f"--of means the cut of that trial: leave {said} out, or --of")
+
+
+def _there(
+    teacher: str, candidate: "Candidate", root: Path | None, how: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The request as the service gets it: it knows where its own data lie."""
+    spec = {"teacher": teacher, **_cut(candidate), **how}
+    if Path(teacher).is_dir():
+        spec["teacher"] = str(Path(teacher).absolute())
+    return spec if root is not None else {**spec, "data": replace(spec["data"], root=None)}
 
 
 def _cut(candidate: "Candidate") -> dict[str, Any]:
@@ -150,7 +189,7 @@ def _cut(candidate: "Candidate") -> dict[str, Any]:
         "recipe": plain(candidate.recipe),
         "data": Where(
             dataset=data.dataset,
-            root=str(data.root),
+            root=str(data.root.absolute()),
             train=data.train,
             judged_on=data.judged_on,
             train_count=data.train_count,

@@ -13,7 +13,9 @@ import typer
 
 from service.commands._calling import JobName, figures_text, progress_text, service_client, shown
 from service.commands._options import Json
+from service.commands._recipe_report import recipe_line, recipe_table
 from service.commands._search_report import NEWEST, front_table
+from service.job import SEARCH
 from service.terminal import Bar, Terminal, table
 
 if TYPE_CHECKING:
@@ -142,8 +144,10 @@ class _View:
         try:
             job = self.job.refresh()
             self.bar.show(*_progress(job))
-            if self.is_live:
+            if self.is_live and job.kind == SEARCH:
                 self.bar.below(*_tables(self.job))
+            elif self.is_live:
+                self.bar.below(recipe_table(self.job.recipe()))
             elif self.moved:
                 self.terminal.say(self._front())
                 self.moved = False
@@ -165,7 +169,7 @@ def _line(event: "Event") -> str:
         return f"trial {number} {str(said.get('state', '')).lower()}{more}"
     if event.kind == "front":
         return f"trial {number} has moved the front"
-    return ""
+    return recipe_line(event)
 
 
 def _progress(job: "Job") -> tuple[float, float, str, str]:
@@ -212,7 +216,12 @@ def _front(front: "Front") -> "Table":
 
 def _conclude(job: "JobHandle", terminal: Terminal) -> None:
     """What came of it."""
-    now, front = job.refresh(), job.front()
+    if job.refresh().kind != SEARCH:
+        found = job.recipe()
+        terminal.answer({"job": shown(job.now), "recipe": shown(found)}, recipe_table(found))
+        terminal.say(f"{job.id} {job.state.lower()}: {job.now.reason}")
+        return
+    now, front = job.now, job.front()
     document = {"job": shown(now), "front": _plain(front)}
     if not front.points:
         terminal.answer(document, f"{job.id} {now.state.lower()}: {now.reason}")

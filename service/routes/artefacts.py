@@ -11,7 +11,7 @@ from service.callers import Caller
 from service.database import reading, writing
 from service.routes._deps import ServiceDep, Submitter, Viewer
 from service.routes._files import Conditions, file_answer
-from service.routes.jobs import JobId, seen_job
+from service.routes.jobs import JobId, seen_search
 from service.routes.problems import responses
 from service.routes.trials import TrialNumber
 from service.serving import Service
@@ -61,7 +61,7 @@ class Artefacts(BaseModel):
 
 def _trial(service: Service, caller: Caller, job_id: str, number: int) -> artefacts.Trial:
     with reading(service.engine) as connection:
-        seen_job(connection, caller, job_id)
+        seen_search(connection, caller, job_id)
         return artefacts.trial(connection, job_id, number)
 
 

@@ -12,6 +12,7 @@ from service.catalogue import Choice
 from service.database import reading
 from service.errors import Fault, Problem, not_found
 from service.job import JobError
+from service.references import tuned_recipes
 from service.routes._deps import ServiceDep, Viewer
 from service.routes._pages import Page
 from service.serving import Service
@@ -19,6 +20,7 @@ from service.teachers import known
 from workers.teachers import find as find_shipped
 
 router = APIRouter(tags=["catalogue"])
+TUNED = 100  # recipes of jobs in one list
 
 
 class ChoicePublic(BaseModel):
@@ -49,6 +51,10 @@ class ObjectivePublic(BaseModel):
 class RecipePublic(BaseModel):
     """How a network is trained."""
 
+    job: str | None = Field(
+        description="That tuned it: a job names the recipe by it. null: it lies beside a teacher, "
+        "whose jobs take it unasked."
+    )
     teacher: str
     purpose: str = Field(examples=["recovery"])
     about: str
@@ -108,12 +114,25 @@ def list_objectives(_caller: Viewer) -> Page[ObjectivePublic]:
 
 
 @router.get("/recipes")
-def list_recipes(_caller: Viewer) -> Page[RecipePublic]:
-    """Recipes of the teachers that ship: a job that names none takes its teacher's."""
-    items = [
-        RecipePublic(**{**vars(one), "recipe": dict(one.recipe)}) for one in catalogue.recipes()
+def list_recipes(service: ServiceDep, caller: Viewer) -> Page[RecipePublic]:
+    """Recipes of the teachers that ship, and the last hundred that jobs have tuned."""
+    shipped = [
+        RecipePublic(job=None, **{**vars(one), "recipe": dict(one.recipe)})
+        for one in catalogue.recipes()
     ]
-    return Page(items=items, next=None)
+    with reading(service.engine) as connection:
+        tuned = tuned_recipes(connection, caller, TUNED)
+    items = [
+        RecipePublic(
+            job=one.job,
+            teacher=one.teacher,
+            purpose="recovery",
+            about=one.about,
+            recipe=dict(one.recipe),
+        )
+        for one in tuned
+    ]
+    return Page(items=[*shipped, *items], next=None)
 
 
 @router.get(

@@ -12,7 +12,7 @@ from service.database import reading
 from service.errors import Fault, Problem
 from service.routes._deps import ServiceDep, Viewer
 from service.routes._headers import names_version
-from service.routes.jobs import JobId, seen_job
+from service.routes.jobs import JobId, seen_search
 from service.trial_fronts import Comparison, FrontPoint, JobFront, as_figures, read_front
 from service.trial_reading import about, growth
 from workers.metrics import Limit, Metric
@@ -190,7 +190,7 @@ def compare_jobs(
         raise Problem("invalid", detail, [Fault(detail, parameter="jobs")])
     axes = _axes(x, y, z)
     with reading(service.engine) as connection:
-        stored = [seen_job(connection, caller, name) for name in names]
+        stored = [seen_search(connection, caller, name) for name in names]
         fronts = [read_front(connection, service.of_trials, job, axes) for job in stored]
     return _comparison(trial_fronts.compare(fronts))
 
@@ -223,7 +223,7 @@ def read_job_front(
     """The front over the job's objectives, or over any two or three metrics that were measured."""
     axes = _axes(x, y, z)
     with reading(service.engine) as connection:
-        job = seen_job(connection, caller, job_id)
+        job = seen_search(connection, caller, job_id)
         headers = {"ETag": f'"{job.events}"', "Cache-Control": "private, no-cache"}
         if names_version(if_none_match, headers["ETag"]):
             return Response(status_code=304, headers=headers)
@@ -236,7 +236,7 @@ def read_job_front(
 def read_hypervolume(job_id: JobId, service: ServiceDep, caller: Viewer) -> Any:
     """How the front grew: every trial that moved it, and what the hypervolume was from then on."""
     with reading(service.engine) as connection:
-        found = growth(connection, seen_job(connection, caller, job_id))
+        found = growth(connection, seen_search(connection, caller, job_id))
     steps = [StepPublic.model_construct(**vars(step)) for step in found.steps]
     return GrowthPublic.model_construct(**{**vars(found), "steps": steps})
 
@@ -246,7 +246,7 @@ def read_importances(job_id: JobId, service: ServiceDep, caller: Viewer) -> Any:
     """Which levers the objectives depend on. It says what went together among the trials that the
     search chose to make, not what would cause what."""
     with reading(service.engine) as connection:
-        job = seen_job(connection, caller, job_id)
+        job = seen_search(connection, caller, job_id)
         objectives = about(connection, job).objectives
         found = service.importances.of(connection, job, objectives)
     return ImportancesPublic.model_construct(**vars(found))

@@ -11,8 +11,9 @@ from sqlalchemy import Connection, exists, or_, select
 from service import jobs, submission
 from service.callers import Caller, visible
 from service.database import reading, writing
-from service.errors import not_found
-from service.job_schema import job_schema
+from service.errors import Fault, Problem, not_found
+from service.job import SEARCH, job_from_json
+from service.job_schema import job_schema, recipe_job_schema
 from service.jobs import JOBS, LABELS, StoredJob
 from service.routes._deps import ServiceDep, Submitter, Viewer
 from service.routes._headers import names_version
@@ -31,6 +32,12 @@ EXAMPLE_SPEC: dict[str, JsonValue] = {
     "limits": ["step_ms.onnx_runtime<=8"],
     "budget": {"trials": 40},
 }
+EXAMPLE_TUNING: dict[str, JsonValue] = {
+    "name": "a recipe for trial 12",
+    "of": "ostrack-under-8-ms-3f9c0a17be/12",
+    "trials": 12,
+}
+Kind = Literal["search", "tune_recipe"]
 JobId = Annotated[str, Path(max_length=80, examples=["ostrack-under-8-ms-3f9c0a17be"])]
 Label = Annotated[str, Field(min_length=1, max_length=100)]
 State = Literal[
@@ -40,15 +47,22 @@ State = Literal[
 
 
 class JobCreate(BaseModel):
-    """A search to be queued. ``spec`` is the document that ``paretrack search`` reads."""
+    """A job to be queued. Of a search, ``spec`` is the document that ``paretrack search`` reads; of
+    the tuning of a recipe, what docs/recipes.md describes."""
 
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
-            "examples": [{"spec": EXAMPLE_SPEC, "labels": ["release-3"], "priority": 0}]
+            "examples": [
+                {"spec": EXAMPLE_SPEC, "labels": ["release-3"], "priority": 0},
+                {"kind": "tune_recipe", "spec": EXAMPLE_TUNING},
+            ]
         },
     )
-    spec: Annotated[dict[str, JsonValue], WithJsonSchema(job_schema())]
+    kind: Kind = "search"
+    spec: Annotated[
+        dict[str, JsonValue], WithJsonSchema({"anyOf": [job_schema(), recipe_job_schema()]})
+    ]
     labels: list[Label] = Field([], max_length=20)
     priority: int = Field(
         0, strict=True, ge=-100, le=100, description="10 are worth an hour of waiting."
@@ -79,7 +93,7 @@ class JobPublic(BaseModel):
     """A job as it is now."""
 
     id: str
-    kind: str
+    kind: Kind
     name: str
     owner: str
     project: str | None
@@ -137,7 +151,8 @@ class Preview(BaseModel):
 def public(job: StoredJob, request: Request) -> JobPublic:
     """A job as it is shown."""
     base = request.app.url_path_for("read_job", job_id=job.id)
-    nouns = ("trials", "front", "hypervolume", "events")
+    of_search = ("trials", "front", "hypervolume", "events")
+    nouns = of_search if job.kind == SEARCH else ("recipe", "events")
     links = {"self": str(base), **{noun: f"{base}/{noun}" for noun in nouns}}
     known = {name: getattr(job, name) for name in JobPublic.model_fields if name != "links"}
     known["labels"] = list(job.labels)
@@ -153,6 +168,18 @@ def seen_job(connection: Connection, caller: Caller, job_id: str) -> StoredJob:
     job = jobs.find(connection, job_id)
     if job is None or not caller.may_see(job.owner, job.project):
         raise not_found("job", job_id)
+    return job
+
+
+def seen_search(connection: Connection, caller: Caller, job_id: str) -> StoredJob:
+    """The same; it must be a search, which alone has trials and a front."""
+    job = seen_job(connection, caller, job_id)
+    if job.kind != SEARCH:
+        raise Problem(
+            "not_found",
+            f"job {job_id} tunes a recipe: it has no trials of a search and no front; what it has "
+            "found is at its /recipe",
+        )
     return job
 
 
@@ -179,8 +206,9 @@ def submit_job(
         Header(min_length=1, max_length=255, description="Said again, it is the same job."),
     ] = None,
 ) -> JobPublic:
-    """Queue a search. Everything that can be checked without training is checked first."""
-    asked = Asked(spec=body.spec, labels=tuple(body.labels), priority=body.priority)
+    """Queue a search, or the tuning of a recipe. Everything that can be checked without training is
+    checked first."""
+    asked = Asked(spec=body.spec, kind=body.kind, labels=tuple(body.labels), priority=body.priority)
     done = submission.submit(
         service.engine, service.settings, service.beside, caller, asked, idempotency_key
     )
@@ -195,9 +223,12 @@ def submit_job(
 def preview_job(body: JobCreate, service: ServiceDep, caller: Viewer) -> Preview:
     """What the search would meet: the size of its space, what costs it can reach, whether its
     limits can be held. Nothing is queued."""
-    job, seen = submission.checked(
-        service.engine, service.settings, service.beside, caller, body.spec
-    )
+    if body.kind != SEARCH:
+        detail = "kind: only a search has a preview; whatever can be checked of a tuning before it "
+        detail += "is queued is checked when it is submitted"
+        raise Problem("invalid", detail, [Fault(detail, pointer="/kind")])
+    found = submission.checked(service.engine, service.settings, service.beside, caller, body.spec)
+    seen, trials = found.seen, job_from_json(found.spec).budget.trials
     with reading(service.engine) as connection:
         teacher = submission.teacher_known(connection, seen["digests"][0])
         pace = submission.seconds_a_trial(connection, caller, seen["family"])
@@ -206,7 +237,7 @@ def preview_job(body: JobCreate, service: ServiceDep, caller: Viewer) -> Preview
         costs=[CostRangePublic(**cost) for cost in seen["costs"]],
         limits=[LimitPublic(**limit) for limit in seen["limits"]],
         teacher=teacher,
-        seconds=None if pace is None else pace * job.budget.trials,
+        seconds=None if pace is None else pace * trials,
     )
 
 
@@ -219,6 +250,7 @@ def list_jobs(
     service: ServiceDep,
     caller: Viewer,
     state: Annotated[list[State] | None, Query(description="One of these.")] = None,
+    kind: Kind | None = None,
     tracker: Annotated[str | None, Query(max_length=64)] = None,
     label: Annotated[list[Label] | None, Query(description="All of these.")] = None,
     text: Annotated[str | None, Query(max_length=200, description="In its name or id.")] = None,
@@ -230,7 +262,8 @@ def list_jobs(
 ) -> Page[JobPublic]:
     """Jobs, the newest first."""
     query = select(JOBS).where(visible(caller, JOBS.c))
-    for column, wanted in (("tracker", tracker), ("owner", owner), ("schedule_id", schedule)):
+    exactly = {"kind": kind, "tracker": tracker, "owner": owner, "schedule_id": schedule}
+    for column, wanted in exactly.items():
         if wanted is not None:
             query = query.where(JOBS.c[column] == wanted)
     if state:

@@ -15,7 +15,7 @@ from service.errors import Fault, Problem, not_found
 from service.routes._deps import ServiceDep, Viewer
 from service.routes._headers import negotiated
 from service.routes._pages import Cursor, Limit, Page, from_cursor, to_cursor
-from service.routes.jobs import JobId, seen_job
+from service.routes.jobs import JobId, seen_search
 from service.routes.problems import responses
 from service.trial_csv import csv_lines
 from service.trial_reading import Place, TrialLine, Which, about, order_from_text, page, read_trial
@@ -134,7 +134,7 @@ def list_trials(
     kind = negotiated(accept, (JSON, CSV))
     after = None if cursor is None else _place(cursor, sort)
     with reading(service.engine) as connection:
-        job = seen_job(connection, caller, job_id)
+        job = seen_search(connection, caller, job_id)
         objectives = about(connection, job).objectives
         order = order_from_text(sort, objectives)
         if kind == JSON:
@@ -167,7 +167,7 @@ def show_trial(
 ) -> WholeTrialPublic:
     """One trial with all there is: architecture, parameters, measurement, decisions, files."""
     with reading(service.engine) as connection:
-        seen_job(connection, caller, job_id)
+        seen_search(connection, caller, job_id)
         found = read_trial(connection, job_id, number)
     if found is None:
         raise not_found("trial", str(number))

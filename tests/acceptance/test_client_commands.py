@@ -1,6 +1,7 @@
 """The commands that call a service, as a user runs them: real processes, a real server."""
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -15,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
+import numpy as np
 import pytest
+from onnxruntime import InferenceSession
 from sqlalchemy import Engine
 
 from service.app import create_app
@@ -229,6 +232,9 @@ def _pool() -> Any:
         (("submit", "street", "--limit", "macs_frame<=1"), ("no candidate",)),
         (("submit", "street", "--steps", -1), ("steps: expected 0 or more",)),
         (("jobs", "--state", "silly"), ("SUCCEEDED",)),
+        (("tracker", "upload", "nowhere.pth", "x"), ("nowhere.pth is not there",)),
+        (("tracker", "show", "siamrpn-sintetic"), ("did you mean siamrpn-synthetic",)),
+        (("tracker", "archive", "siamrpn-synthetic"), ("ships with Paretrack",)),
     ],
 )
 def test_a_wrong_word_is_one_message(town: Town, words: tuple[object, ...], said: Any) -> None:
@@ -238,6 +244,46 @@ def test_a_wrong_word_is_one_message(town: Town, words: tuple[object, ...], said
     assert told.startswith("paretrack: ")
     for word in said:
         assert word in told
+
+
+def test_a_tracker_comes_with_its_onnx_files_which_run(town: Town, tmp_path: Path) -> None:
+    best = read_job(town.engine, town.done.id).front[-1]
+    make_teacher(Path(best.tracker))
+    early = town("download", "street", "best", tmp_path / "early", "--only", "frame.onnx")
+    assert early.code == 2 and "--onnx makes the ONNX files" in " ".join(early.err.split())
+
+    ran = town("download", "street", "best", tmp_path / "tracker", "--onnx", "--json")
+    assert (ran.code, ran.err) == (0, ""), ran.err
+    files = {Path(one["path"]).name: one for one in json.loads(ran.out)}
+    assert {"architecture.json", "model.safetensors", "template.onnx", "frame.onnx"} <= set(files)
+    for name, one in files.items():
+        content = (tmp_path / "tracker" / name).read_bytes()
+        assert one["path"] == str(tmp_path / "tracker" / name)
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (one["bytes"], one["sha256"])
+    for name in ("template.onnx", "frame.onnx"):
+        session = InferenceSession(tmp_path / "tracker" / name)
+        zeros = {each.name: np.zeros(each.shape, np.float32) for each in session.get_inputs()}
+        assert all(np.isfinite(found).all() for found in session.run(None, zeros))
+
+
+def test_a_tracker_is_uploaded_shown_searched_from_and_archived(town: Town, tmp_path: Path) -> None:
+    ran = town("tracker", "upload", town.here.teacher, "my-own", "--note", "from home", "--json")
+    assert (ran.code, ran.err) == (0, ""), ran.err
+    made = json.loads(ran.out)
+    assert (made["name"], made["family"], made["kind"]) == ("my-own", "siamrpn", "uploaded")
+    listed = town("tracker", "list").out
+    assert "my-own" in listed and "average_overlap" in listed and "uploaded" in listed
+    shown = town("tracker", "show", "my-own").out
+    assert all(word in shown for word in ("from home", made["sha256"], "macs_frame"))
+
+    queued = town("submit", town.spec("mine"), "--teacher", "my-own", "--json")
+    assert json.loads(queued.out)["spec"]["teacher"] == "my-own", queued.err
+    town("cancel", json.loads(queued.out)["id"])
+    assert "my-own is archived" in town("tracker", "archive", "my-own").out
+    names = [each["name"] for each in json.loads(town("tracker", "list", "--json").out)]
+    assert names == ["ostrack-synthetic", "siamrpn-synthetic"]
+    late = town("submit", town.spec("late"), "--teacher", "my-own")
+    assert (late.code, "is archived" in " ".join(late.err.split())) == (2, True), late.err
 
 
 def test_where_no_service_is_it_says_what_to_do(town: Town) -> None:

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from service.app import create_app
+from service.database import embedded_url, open_database
+from service.settings import Settings
 from tests.acceptance.conftest import Ran
+from tests.service.jobs import Bench
+from tests.service.served import serving
+from tests.service.table_pool import TablePool
+from tests.service.test_daemon import running
 from tests.workers.test_evaluation import tiny_candidate
 from workers.training import recipe_from_json
 
@@ -68,3 +75,33 @@ def test_wrong_words_are_one_error(
     ran = paretrack(*words, *wrong)
     assert ran.code == 2 and said in ran.err and "Traceback" not in ran.err
     assert not (tmp_path / "tuned.tuning").exists()
+
+
+def test_a_service_tunes_and_the_recipe_comes_back(
+    paretrack: Command, words: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "service"
+    home.mkdir()
+    here = Bench(home, tmp_path / "teacher")
+    url = embedded_url(home / "paretrack.db")
+    engine = open_database(url)
+    app = create_app(Settings(home=home, database_url=url), needs_tokens=False)
+    out = tmp_path / "theirs.json"
+    with serving(app) as served, running(engine, here, TablePool(1)):
+        monkeypatch.setenv("PARETRACK_URL", served.url)
+        ran = paretrack(words[0], out, *words[2:], "--trials", 2, "--submit", "--json")
+        assert ran.code == 0, ran.err
+        told = json.loads(ran.out)
+        job = told["job"]["id"]
+        assert told["job"]["state"] == "SUCCEEDED" and len(told["recipe"]["trials"]) == 2
+        assert json.loads(out.read_text()) == told["recipe"]["recipe"]
+        again = paretrack("recipe", job, tmp_path / "again.json")
+        assert again.code == 0 and "learning_rate" in again.out, again.err
+        assert (tmp_path / "again.json").read_text() == out.read_text()
+        both = paretrack("tune-recipe", out, "--of", f"{job}/0", "--keep", 0.5)
+        assert both.code == 2 and "leave --keep out" in both.err
+        none = paretrack("tune-recipe", out, "--of", f"{job}/0")
+        assert none.code == 2 and "there is no trial" in " ".join(none.err.split())
+        bad = paretrack("recipe", job, tmp_path / "again.yaml")
+        assert bad.code == 2 and "a recipe is a .json file" in " ".join(bad.err.split())
+    engine.dispose()

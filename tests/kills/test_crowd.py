@@ -27,8 +27,8 @@ from tests.postgres import Server
 from tests.service.jobs import bench
 
 TRIALS = 5
-PAUSE = 6.0  # seconds between two kills, about: a process needs some to begin
-GIVE_UP = 900.0
+PAUSE = 2.0  # seconds between two kills, about, times processes: each needs some to begin
+GIVE_UP = 3600.0
 
 
 @dataclass
@@ -61,7 +61,8 @@ class Processes:
             self.running[name] = subprocess.Popen(command, stdout=log, stderr=log, env=env)
 
     def kill_now_and_then(self) -> None:
-        while not self.over.wait(self.chance.uniform(0.5, 1.5) * PAUSE):
+        pause = PAUSE * len(self.running)
+        while not self.over.wait(self.chance.uniform(0.5, 1.5) * pause):
             name = self.chance.choice(sorted(self.running))
             self.running[name].send_signal(signal.SIGKILL)
             self.running[name].wait()

@@ -49,6 +49,7 @@ viewer     GET     /api/v1/jobs/{job_id}/events
 viewer     GET     /api/v1/jobs/{job_id}/front
 viewer     GET     /api/v1/jobs/{job_id}/hypervolume
 viewer     GET     /api/v1/jobs/{job_id}/importances
+viewer     GET     /api/v1/jobs/{job_id}/recipe
 viewer     GET     /api/v1/jobs/{job_id}/trials
 viewer     GET     /api/v1/jobs/{job_id}/trials/{number}
 viewer     GET     /api/v1/jobs/{job_id}/trials/{number}/artefacts

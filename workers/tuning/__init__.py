@@ -37,6 +37,7 @@ __all__ = ["SCHEDULERS", "Ended", "Happening", "Reached", "Stage", "Tuned", "Tun
 START_WITHIN = 90.0  # seconds until a Ray that does not come up is given up
 TIMES = 3  # so many Rays may die one after the other without a step forward
 OBJECT_STORE_MB = 100
+TURN = 1.0  # seconds between two calls of whoever may want the tuning to end
 Watch = Callable[[Happening], None]
 
 
@@ -64,16 +65,18 @@ def tune(
     silence: float = 30.0,
     watch: Watch | None = None,
     hear: Callable[[str], None] = lambda said: None,
+    turn: Callable[[], None] = lambda: None,
 ) -> Tuned:
     """Tune on the Ray at ``address``; without one, on a Ray of our own with so many CPUs.
 
-    Called again for the same tuning after it was cut off, it goes on where it was. A Ray that dies
-    is replaced by another one; PoolBroken, where that does not help.
+    ``turn`` is called every second or so; what it raises ends the tuning. Called again for the same
+    tuning after it was cut off, it goes on where it was. A Ray that dies is replaced by another
+    one; PoolBroken, where that does not help.
     """
     died, before = 0, -1
     while not _over(tuning):
         try:
-            _drive(tuning, home, address, cpus, silence, watch or _nobody)
+            _drive(tuning, home, address, cpus, _Ears(watch or _nobody, turn, silence))
             break
         except _NeverThereError:
             raise
@@ -128,12 +131,19 @@ def _check_folder(tuning: Tuning, record: TrialRecord) -> Path:
     return tuning.folder / CHECKS / str(record.number)
 
 
-def _drive(
-    tuning: Tuning, home: Path, address: str | None, cpus: int | None, silence: float, watch: Watch
-) -> None:
+@dataclass(frozen=True)
+class _Ears:
+    """Who is told, who is asked meanwhile, and after how many seconds of silence Ray is dead."""
+
+    watch: Watch
+    turn: Callable[[], None]
+    silence: float
+
+
+def _drive(tuning: Tuning, home: Path, address: str | None, cpus: int | None, ears: _Ears) -> None:
     """One driver process from its beginning to its end."""
     folder = Path(tempfile.mkdtemp(prefix="pt-", dir=short_folder()))
-    theirs = environment(home, None if address else folder, silence)
+    theirs = environment(home, None if address else folder, ears.silence)
     heard: SimpleQueue[FromDriver | None] = SimpleQueue()
     driver = DriverProcess(
         "workers.tuning._driver", {**theirs, **_TUNE}, folder / "driver.log", heard.put
@@ -144,30 +154,23 @@ def _drive(
                 address=address,
                 local=LocalRay(cpus=cpus, object_store_mb=OBJECT_STORE_MB),
                 tuning=tuning,
-                beat_every=min(2.0, silence / 5),
+                beat_every=min(2.0, ears.silence / 5),
                 folder=folder,
             )
         )
-        _listen(heard, driver, silence, watch)
+        _listen(heard, driver, ears)
     finally:
         driver.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _listen(
-    heard: "SimpleQueue[FromDriver | None]", driver: DriverProcess, silence: float, watch: Watch
-) -> None:
-    patience, slept = START_WITHIN, False
+def _listen(heard: "SimpleQueue[FromDriver | None]", driver: DriverProcess, ears: _Ears) -> None:
+    patience = START_WITHIN
     broken: type[PoolBroken] = _NeverThereError
     while True:
-        asked = time.monotonic()
         try:
-            message = heard.get(timeout=patience)
+            message = _next(heard, patience, ears.turn)
         except Empty:
-            # Unless it was this process that slept: then what was said meanwhile is still unread.
-            slept = not slept and time.monotonic() - asked > 2 * patience
-            if slept:
-                continue
             said = driver.last_words()
             raise broken(f"Ray Tune: no answer for {patience:.0f} s: {said}") from None
         match message:
@@ -180,9 +183,26 @@ def _listen(
             case None:
                 raise broken(f"Ray Tune: its driver process ended: {driver.last_words()}")
             case Beat():
-                patience, broken = silence, PoolBroken
+                patience, broken = ears.silence, PoolBroken
             case Stage() | Reached() | Ended():
-                watch(message)
+                ears.watch(message)
+
+
+def _next(
+    heard: "SimpleQueue[FromDriver | None]", patience: float, turn: Callable[[], None]
+) -> FromDriver | None:
+    """What is said next; Empty after ``patience`` seconds without a word, those not counted in
+    which this process itself slept: what was said meanwhile is still unread then."""
+    waited = 0.0
+    while True:
+        turn()
+        asked = time.monotonic()
+        try:
+            return heard.get(timeout=TURN)
+        except Empty:
+            waited += min(time.monotonic() - asked, 2 * TURN)
+            if waited >= patience:
+                raise
 
 
 def _nobody(happening: Happening) -> None:
