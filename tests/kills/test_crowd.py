@@ -27,7 +27,7 @@ from tests.postgres import Server
 from tests.service.jobs import bench
 
 TRIALS = 5
-PAUSE = 2.0  # seconds between two kills, about, times processes: each needs some to begin
+PAUSE = 1.0  # seconds between two kills, about, times processes: each needs some to begin
 GIVE_UP = 3600.0
 
 
