@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import search_spaces
+from service._python_source import tree_of
 from service.document_file import read_object
 from service.job import Job, Where
 from service.recipes import RECOVERED_BY, TRAINED_BY
@@ -233,6 +234,5 @@ def _first_sentence(docstring: str) -> str:
     return plain[:1].upper() + plain[1:]
 
 
-@cache
 def _source(place: str) -> ast.Module:
-    return ast.parse((_ROOT / place).read_text(encoding="utf-8"))
+    return tree_of(_ROOT / place)

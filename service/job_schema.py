@@ -15,6 +15,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from search_spaces import Layers, Range
+from service._python_source import tree_of
 from service.job import Budget, Job, Where
 from service.recipe_job import MOST_TRIALS, RecipeJob
 from service.recipe_tuning import LEAST_STEPS
@@ -299,8 +300,7 @@ def names_in(module: str, table: str) -> list[str]:
     return [str(ast.literal_eval(key)) for key in found[0].keys if key is not None]
 
 
-@cache
 def _source(module: str) -> ast.Module:
     spec = find_spec(module)
     assert spec is not None and spec.origin is not None, f"no module {module}"
-    return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    return tree_of(Path(spec.origin))

@@ -212,3 +212,16 @@ def test_levers_are_those_of_the_teacher_that_is_named(
     eve = headers_of(place.engine, "eve")
     assert "/trackers lists those" in asked("siamrpn", trial, 422, headers=eve)["detail"]
     assert asked("siamrpn", "../../etc", 422)["errors"][0]["parameter"] == "teacher"
+
+
+def test_many_may_ask_first_at_the_same_moment() -> None:
+    """Python 3.11 cannot parse in two threads at once, and a new service may be asked so."""
+    asks = (
+        "from concurrent.futures import ThreadPoolExecutor; from service import catalogue as c; "
+        "every = [c.families, c.datasets, c.samplers, c.early_stopping, c.pruning_methods, "
+        "c.recoveries, c.probes]; pool = ThreadPoolExecutor(21); "
+        "print(len([f.result() for f in [pool.submit(one) for one in every * 3]]))"
+    )
+    for _ in range(5):
+        done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True)
+        assert (done.returncode, done.stdout.strip()) == (0, "21"), done.stderr[-2000:]
