@@ -7,7 +7,7 @@ PIP_ARGS ?=
 KILLS ?= 10
 FUZZ ?= 60
 
-.PHONY: setup demo test kills fuzz check format lock benchmarks clean
+.PHONY: setup demo test kills fuzz screenshots check format lock benchmarks clean
 
 setup: $(STAMP)
 
@@ -24,6 +24,7 @@ demo: setup
 	$(BIN)/paretrack demo
 
 test: setup
+	@tests/programs.sh
 	$(BIN)/pytest -q -n 2 -m "not benchmark and not long"
 
 # Whatever a search needs, killed at random moments, KILLS times each; ends with a table.
@@ -33,6 +34,10 @@ kills: setup
 # Requests that nobody would write, FUZZ of them for each operation, phase and role.
 fuzz: setup
 	FUZZ=$(FUZZ) $(BIN)/pytest -q -s tests/service/test_api_fuzzed.py
+
+# Every page, light and dark, wide and on a phone; docs/pictures/ is made of them.
+screenshots: setup
+	$(BIN)/python -m tests.browser.screenshots
 
 benchmarks: setup
 	$(BIN)/pytest -q -s -m benchmark tests/benchmarks
