@@ -16,9 +16,13 @@ from service.routes import (
     catalogue,
     events,
     fronts,
+    gates,
     health,
     jobs,
+    layers,
     owners,
+    pages,
+    points,
     problems,
     recipes,
     schedules,
@@ -69,6 +73,7 @@ def create_app(
     )
     app.state.service = service
     app.include_router(routes(), prefix=PREFIX, responses=problems.responses(*problems.EVERYWHERE))
+    app.include_router(pages.router)
     app.add_middleware(Counted, figures=service.figures)
     problems.install(app)
     edge.protect(
@@ -85,7 +90,7 @@ def routes() -> APIRouter:
     """All nouns; one file each."""
     router = APIRouter()
     # fronts before jobs: /jobs/compare is no job's id
-    run = (fronts, jobs, trials, artefacts, recipes, events)
+    run = (fronts, points, gates, jobs, trials, layers, artefacts, recipes, events)
     rest = (schedules, trackers, catalogue, webhooks, tokens, owners, audit, health)
     for noun in (*run, *rest):
         router.include_router(noun.router)

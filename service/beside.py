@@ -167,6 +167,10 @@ def _answer(kind: str, words: Mapping[str, Any]) -> Any:
         from service.lever_schema import levers
 
         return levers(**words)
+    if kind == "layers":
+        from service.trial_layers import layers_there
+
+        return layers_there(**words)
     if kind == "export":
         from service.artefacts import export_there
 

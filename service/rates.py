@@ -96,7 +96,7 @@ class RateLimits:
         app: ASGIApp,
         callers: Buckets,
         strangers: Buckets,
-        free: Sequence[str] = ("/api/v1/health/",),
+        free: Sequence[str] = ("/api/v1/health/", "/static/"),
     ) -> None:
         self.app, self._free = app, tuple(free)
         self._callers, self._strangers = callers, strangers

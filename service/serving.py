@@ -10,11 +10,13 @@ from service.beside import Beside, Errands
 from service.callers import EMBEDDED, Caller
 from service.event_feed import Feed, Pace
 from service.figures import Figures
+from service.gates import KnownGates
 from service.importances import KnownImportances
 from service.known_figures import KnownFigures
 from service.lever_schema import KnownLevers
 from service.settings import Settings
 from service.tokens import KnownTokens, bearer
+from service.trial_layers import KnownCuts
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Service:
     figures: Figures = field(default_factory=Figures)
     of_trials: KnownFigures = field(default_factory=KnownFigures)
     importances: KnownImportances = field(default_factory=KnownImportances)
+    gates: KnownGates = field(default_factory=KnownGates)
+    cuts: KnownCuts = field(default_factory=KnownCuts)
     pace: Pace = field(default_factory=Pace)
 
     @cached_property

@@ -47,9 +47,7 @@ def demo(
         job = client.submit(_spec(teacher, trials, steps), labels=["demo"])
         terminal.say(f"submitted: {job.id}; the same by hand: paretrack submit SPEC.yaml --watch")
         code = watched(job, terminal)
-        terminal.say(
-            f"what the API offers: {url}/openapi.json; this job: {url}/api/v1/jobs/{job.id}"
-        )
+        terminal.say(f"its page: {url}/jobs/{job.id}; all that the API offers: {url}/openapi.json")
         if sys.stdin.isatty() and sys.stdout.isatty() and code == 0:
             _stay(url, terminal)
     raise typer.Exit(code)

@@ -32,10 +32,10 @@ class Served:
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[Served]:
+def serving(app: FastAPI, port: int = 0) -> Iterator[Served]:
     """The application, as ``paretrack api`` serves it."""
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_config=None, access_log=False,
+        app, host="127.0.0.1", port=port, log_config=None, access_log=False,
         timeout_graceful_shutdown=5,
     )  # fmt: skip
     server = Server(config, app.state.service.feed)

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from sqlalchemy import Engine, Table, insert, select
 
-from service import jobs, tokens, webhooks
+from service import dashboard, jobs, tokens, webhooks
 from service._schedule_rows import Schedule, Terms, new_id, put_new
 from service.calendar import Calendar
 from service.callers import Caller, Role, role_from_word
@@ -47,7 +47,9 @@ submitter  POST    /api/v1/jobs/{job_id}/stop
 submitter  POST    /api/v1/jobs/{job_id}/cancel
 viewer     GET     /api/v1/jobs/{job_id}/events
 viewer     GET     /api/v1/jobs/{job_id}/front
+viewer     GET     /api/v1/jobs/{job_id}/gates
 viewer     GET     /api/v1/jobs/{job_id}/hypervolume
+viewer     GET     /api/v1/jobs/{job_id}/points
 viewer     GET     /api/v1/jobs/{job_id}/importances
 viewer     GET     /api/v1/jobs/{job_id}/recipe
 viewer     GET     /api/v1/jobs/{job_id}/trials
@@ -56,6 +58,7 @@ viewer     GET     /api/v1/jobs/{job_id}/trials/{number}/artefacts
 viewer     GET     /api/v1/jobs/{job_id}/trials/{number}/artefacts/{name}
 viewer     HEAD    /api/v1/jobs/{job_id}/trials/{number}/artefacts/{name}
 submitter  POST    /api/v1/jobs/{job_id}/trials/{number}/export
+viewer     GET     /api/v1/jobs/{job_id}/trials/{number}/layers
 
 viewer     GET     /api/v1/schedules
 submitter  POST    /api/v1/schedules
@@ -108,6 +111,9 @@ LEAST: Mapping[Route, Role | None] = {  # None: nobody needs a token
     (method, path): None if word == "open" else role_from_word(word)
     for word, method, path in (line.split() for line in TABLE.splitlines() if line)
 }
+
+# The dashboard is the same for everybody, and asks the API as the caller that it is shown to.
+PAGES: set[Route] = {("GET", path) for path in (*dashboard.PAGES, "/static/{digest}/{path}")}
 
 # Path up to a parameter -> the thing of Bea's that stands for it.
 THEIRS: Mapping[str, str] = {
@@ -209,8 +215,20 @@ def code(answer: httpx.Response) -> str:
 
 def test_every_route_has_a_line_in_the_table_and_every_line_a_route(site: Tokened) -> None:
     there = routes(site.app)
-    assert sorted(there - set(LEAST)) == [], "routes without a line: who may use them?"
+    assert sorted(there - set(LEAST) - PAGES) == [], "routes without a line: who may use them?"
     assert sorted(set(LEAST) - there) == [], "lines without a route"
+
+
+def test_a_page_is_the_same_for_everybody(site: Tokened) -> None:
+    for route in sorted(PAGES):
+        method, path = route[0], filled(route[1], {})
+        path = path.replace("/static/nobodys/nobodys", f"/static/{dashboard.digest()}/style.css")
+        headers = {"Authorization": f"Bearer {site.token('ann', Role.OPERATOR)}"}
+        open_to_all, hers = (
+            ask(site.app, method, path),
+            ask(site.app, method, path, headers=headers),
+        )
+        assert (open_to_all.status_code, open_to_all.content) == (200, hers.content), path
 
 
 def test_every_path_of_the_document_is_one_of_these(site: Tokened) -> None:

@@ -1,0 +1,203 @@
+"""Every page: no barrier, nothing from elsewhere, nothing inline, text is text; on a wide screen
+and on a phone, light and dark; and what a page does when the service, or the token, is gone."""
+
+import re
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from playwright.sync_api import Browser, BrowserContext, Dialog, expect
+from sqlalchemy import Engine
+
+from service import dashboard, jobs, tokens
+from service.app import create_app
+from service.callers import EMBEDDED, Role
+from service.database import embedded_url, open_database, writing
+from service.jobs import StoredJob
+from service.settings import Settings
+from tests.benchmarks.big_job import make_big_job
+from tests.browser.conftest import DESKTOP, PHONE, barriers, watched
+from tests.service.jobs import bench, make_teacher
+from tests.service.searched import API, searched
+from tests.service.served import Served, serving
+
+EVIL = "<script>alert(1)</script>"
+TABLES = '"; DROP TABLE jobs;--'
+
+
+@dataclass
+class House:
+    """A service with jobs of hostile names, and who serves it."""
+
+    settings: Settings
+    engine: Engine
+    app: FastAPI
+    served: Served
+    jobs: list[StoredJob]
+
+    def path(self, pattern: str) -> str:
+        """Where a page of one of the jobs is."""
+        found = pattern.replace("{job_id}", self.jobs[0].id).replace("{number}", self.number)
+        both = f"?job={self.jobs[0].id}&job={self.jobs[1].id}"
+        return found + (both if pattern == "/compare" else "")
+
+    @property
+    def number(self) -> str:
+        return str(self.get(f"{API}/jobs/{self.jobs[0].id}/front").json()["points"][0]["number"])
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(self.served.url + path, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    root = tmp_path_factory.mktemp("house")
+    here = bench(root, make_teacher(root / "made"))
+    url = embedded_url(root / "paretrack.db")
+    engine = open_database(url)
+    words: dict[str, Any] = {
+        "budget": {"trials": 8},
+        "limits": ["macs_frame<=950k"],
+        "owner": EMBEDDED.owner,
+    }
+    found = [searched(engine, here, name=name, **words) for name in ("one", "two")]
+    with writing(engine) as connection:
+        for job, name in zip(found, (EVIL, TABLES), strict=True):
+            jobs.edit(connection, job.id, "test", version=None, name=name, labels=[name])
+    make_big_job(engine, 300)
+    settings = Settings(home=here.home, database_url=url)
+    app = create_app(settings, needs_tokens=False)
+    with serving(app) as served:
+        yield House(settings, engine, app, served, found)
+    engine.dispose()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport=DESKTOP)
+    yield context
+    context.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("path", list(dashboard.PAGES))
+def test_a_page_has_no_barrier_and_nothing_from_elsewhere(
+    house: House, browser: Browser, axe: str, path: str, theme: str
+) -> None:
+    context = browser.new_context(viewport=DESKTOP, color_scheme=theme)  # type: ignore[arg-type]
+    seen = watched(context, house.served.url)
+    page = seen.open(house.path(path))
+    page.wait_for_load_state("networkidle", timeout=60_000) if "jobs/" not in path else None
+    expect(page.locator("main h1")).to_be_visible()
+    page.wait_for_timeout(800)
+    assert page.locator("main .problem:not(:empty)").all_text_contents() == []
+    assert barriers(page, axe) == []
+    context.set_extra_http_headers({})
+    page.set_viewport_size(PHONE)
+    page.wait_for_timeout(300)
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= PHONE["width"], f"{path} is {width} wide on a phone"
+    seen.check()
+    context.close()
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/jobs/{job_id}", "/jobs/{job_id}/trials/{number}", "/compare"]
+)
+def test_hostile_names_are_text(house: House, context: BrowserContext, path: str) -> None:
+    seen = watched(context, house.served.url)
+    asked: list[str] = []
+
+    def said(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.dismiss()
+
+    seen.page.on("dialog", said)
+    page = seen.open(house.path(path))
+    expect(page.get_by_text(EVIL).first).to_be_visible(timeout=30_000)
+    if path in ("/", "/compare"):
+        expect(page.get_by_text(TABLES).first).to_be_visible()
+    assert asked == [] and page.locator("main script").count() == 0
+    seen.check()
+
+
+def test_nothing_in_a_page_is_inline() -> None:
+    for path in dashboard.PAGES:
+        page = dashboard.page(path)
+        assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", page), path
+    for name, asset in dashboard.assets().items():
+        text = asset.content.decode()
+        assert "innerHTML" not in text and "http://" not in text.replace("http://www.w3.org", ""), (
+            name
+        )
+        assert not re.search(r"\beval\(|new Function|document\.write|outerHTML\s*=", text), name
+
+
+def test_every_page_says_its_policy_and_assets_are_kept(house: House) -> None:
+    for path in dashboard.PAGES:
+        answer = house.get(house.path(path))
+        policy = answer.headers["content-security-policy"]
+        assert answer.status_code == 200 and "unsafe" not in policy
+        assert policy.startswith("default-src 'none'; script-src 'self'")
+    asset = f"/static/{dashboard.digest()}/style.css"
+    answer = house.get(asset)
+    assert answer.status_code == 200 and "immutable" in answer.headers["cache-control"]
+    for wrong in ("/static/0/style.css", f"/static/{dashboard.digest()}/../page.html"):
+        assert house.get(wrong).status_code == 404
+    for name in ("%2e%2e%2fpage.html", "pages/%2e%2e/%2e%2e/page.html", "nothing.js"):
+        assert house.get(f"/static/{dashboard.digest()}/{name}").status_code == 404
+
+
+def test_a_token_is_asked_for_and_one_that_was_revoked_again(
+    house: House, context: BrowserContext
+) -> None:
+    stored, secret = tokens.create(
+        house.engine, name="eve", owner=EMBEDDED.owner, role=Role.VIEWER, by="test"
+    )
+    app = create_app(house.settings, needs_tokens=True)
+    with serving(app) as served:
+        seen = watched(context, served.url)
+        page = seen.open("/")
+        page.get_by_label("Token", exact=True).fill("wrong")
+        page.get_by_role("button", name="Enter").click()
+        expect(page.locator("#login [role=alert]")).not_to_be_empty()
+        page.get_by_label("Token", exact=True).fill(secret)
+        page.get_by_role("button", name="Enter").click()
+        expect(page.get_by_text(EVIL).first).to_be_visible(timeout=30_000)
+        expect(page.get_by_text("eve (viewer)")).to_be_visible()
+        tokens.revoke(house.engine, stored.id, by="test")
+        page.reload()
+        expect(page.get_by_role("heading", name="Your token, please")).to_be_visible(timeout=30_000)
+        seen.check()
+
+
+def test_a_service_that_is_away_is_said_and_waited_for(
+    house: House, context: BrowserContext
+) -> None:
+    port, job = _free_port(), make_big_job(house.engine, 60, name="goes on", ended=False)
+    seen = watched(context, f"http://127.0.0.1:{port}")
+    with serving(create_app(house.settings, needs_tokens=False), port):
+        page = seen.open(f"/jobs/{job.id}")
+        expect(page.locator("canvas").first).to_be_visible(timeout=30_000)
+    expect(page.locator("#notice")).to_contain_text("does not answer", timeout=60_000)
+    with serving(create_app(house.settings, needs_tokens=False), port) as served:
+        expect(page.locator("#notice")).to_be_empty(timeout=60_000)
+        # And what happens is heard again, without anything being loaded anew.
+        known = httpx.get(f"{served.url}{API}/jobs/{job.id}", timeout=60)
+        httpx.patch(
+            f"{served.url}{API}/jobs/{job.id}",
+            json={"name": "another name"},
+            headers={"If-Match": known.headers["etag"]},
+            timeout=60,
+        ).raise_for_status()
+        expect(page.locator("h1")).to_contain_text("another name", timeout=60_000)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
