@@ -6,12 +6,15 @@ caller that it is shown to. All of it is read once, when the process begins.
 
 import hashlib
 import html
+import posixpath
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
+_IMPORT = re.compile(r"""^import\b[^"]*?from\s+"(\.[^"]+)";""", re.MULTILINE)
 MEDIA_TYPES: Mapping[str, str] = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -62,6 +65,21 @@ def digest() -> str:
 
 
 @cache
+def modules_of(name: str) -> tuple[str, ...]:
+    """Everything that a module imports, and what that imports: known here, so that a browser can
+    ask for all of it at once instead of finding it file by file."""
+    found = dict.fromkeys([name])
+    for each in (waiting := [name]):
+        source = assets()[each].content.decode()
+        for imported in _IMPORT.findall(source):
+            at = posixpath.normpath(posixpath.join(posixpath.dirname(each), imported))
+            if at not in found:
+                found[at] = None
+                waiting.append(at)
+    return tuple(found)
+
+
+@cache
 def page(path: str) -> str:
     """The page at one of ``PAGES``."""
     name, title = PAGES[path]
@@ -71,6 +89,10 @@ def page(path: str) -> str:
         "title": html.escape(title),
         "static": f"/static/{digest()}",
         "nav": "\n".join(links),
+        "modules": "\n".join(
+            f'<link rel="modulepreload" href="/static/{digest()}/{each}">'
+            for each in modules_of(f"pages/{name}.js")
+        ),
     }
     found = (FOLDER / "page.html").read_text(encoding="utf-8")
     for word, value in words.items():

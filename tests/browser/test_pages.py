@@ -5,6 +5,8 @@ import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,7 +16,9 @@ from playwright.sync_api import Browser, BrowserContext, Dialog, expect
 from sqlalchemy import Engine
 
 from service import dashboard, jobs, tokens
+from service._schedule_rows import Schedule, Terms, put_new
 from service.app import create_app
+from service.calendar import Calendar
 from service.callers import EMBEDDED, Role
 from service.database import embedded_url, open_database, writing
 from service.jobs import StoredJob
@@ -68,12 +72,27 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with writing(engine) as connection:
         for job, name in zip(found, (EVIL, TABLES), strict=True):
             jobs.edit(connection, job.id, "test", version=None, name=name, labels=[name])
+    _others(engine)
     make_big_job(engine, 300)
     settings = Settings(home=here.home, database_url=url)
     app = create_app(settings, needs_tokens=False)
     with serving(app) as served:
         yield House(settings, engine, app, served, found)
     engine.dispose()
+
+
+def _others(engine: Engine) -> None:
+    """A schedule and a token of such names."""
+    now = datetime.now(UTC)
+    terms = Terms(name=EVIL, calendar=Calendar("0 3 * * *", "UTC"), spec={}, labels=(TABLES,))
+    schedule = Schedule(
+        id="evil", owner=EMBEDDED.owner, project=None, terms=terms, tracker="siamrpn", paused=True,
+        paused_why=TABLES, failures=0, decided_until=now, next_at=None, version=1,
+        created_at=now, updated_at=now, archived_at=None,
+    )  # fmt: skip
+    with writing(engine) as connection:
+        put_new(connection, schedule)
+    tokens.create(engine, name=EVIL, owner=TABLES, role=Role.VIEWER, by="test")
 
 
 @pytest.fixture
@@ -106,7 +125,8 @@ def test_a_page_has_no_barrier_and_nothing_from_elsewhere(
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/jobs/{job_id}", "/jobs/{job_id}/trials/{number}", "/compare"]
+    "path",
+    ["/", "/jobs/{job_id}", "/jobs/{job_id}/trials/{number}", "/compare", "/nights", "/tokens"],
 )
 def test_hostile_names_are_text(house: House, context: BrowserContext, path: str) -> None:
     seen = watched(context, house.served.url)
@@ -119,7 +139,7 @@ def test_hostile_names_are_text(house: House, context: BrowserContext, path: str
     seen.page.on("dialog", said)
     page = seen.open(house.path(path))
     expect(page.get_by_text(EVIL).first).to_be_visible(timeout=30_000)
-    if path in ("/", "/compare"):
+    if path in ("/", "/compare", "/nights", "/tokens"):
         expect(page.get_by_text(TABLES).first).to_be_visible()
     assert asked == [] and page.locator("main script").count() == 0
     seen.check()
@@ -150,6 +170,28 @@ def test_every_page_says_its_policy_and_assets_are_kept(house: House) -> None:
         assert house.get(wrong).status_code == 404
     for name in ("%2e%2e%2fpage.html", "pages/%2e%2e/%2e%2e/page.html", "nothing.js"):
         assert house.get(f"/static/{dashboard.digest()}/{name}").status_code == 404
+
+
+def test_a_job_is_saved_as_one_file_that_stands_by_itself(
+    house: House, context: BrowserContext, tmp_path: Path
+) -> None:
+    page = watched(context, house.served.url).open(house.path("/jobs/{job_id}"))
+    expect(page.get_by_role("heading", name="Tests on the way")).to_be_visible(timeout=60_000)
+    with page.expect_download() as found:
+        page.get_by_role("button", name="Save this page as a report").click()
+    found.value.save_as(tmp_path / "report.html")
+    page.close()
+    asked: list[str] = []
+    alone = context.new_page()
+    alone.on("request", lambda request: asked.append(request.url))
+    alone.goto((tmp_path / "report.html").as_uri())
+    expect(alone.locator("h1")).to_contain_text(EVIL)
+    assert alone.locator("script, button, link").count() == 0
+    assert alone.locator("img").first.evaluate("one => one.naturalWidth") > 300
+    assert (
+        alone.get_by_role("row").count() > 3 and "macs_frame" in alone.locator("pre").inner_text()
+    )
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
 
 
 def test_a_token_is_asked_for_and_one_that_was_revoked_again(

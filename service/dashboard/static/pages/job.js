@@ -25,7 +25,8 @@ export async function show(main, signal) {
 
 async function showSearch(main, path, job, points, signal) {
   const places = Object.fromEntries(["head", "front", "levers", "growth", "log"].map((name) => [name, h("section", {})]));
-  put(main, places.head, places.front, places.levers, h("div", { class: "columns" }, places.growth, places.log));
+  const report = h("button", { type: "button", onclick: () => saved(main, head.job) }, "Save this page as a report");
+  put(main, places.head, places.front, places.levers, h("div", { class: "columns" }, places.growth, places.log), h("div", { class: "row" }, report));
   const head = headOf(places.head, path, job, signal);
   const front = frontOf(places.front, path, job, points, signal);
   const growth = growthOf(places.growth, path, job, signal);
@@ -35,6 +36,11 @@ async function showSearch(main, path, job, points, signal) {
   showLevers(places.levers, job, front, signal);
   await Promise.all([log.begin(since), growth.read()]);
   live(path, since, { head, front, growth, log }, signal);
+}
+
+async function saved(main, job) {
+  const { saveReport } = await import("../job_report.js");
+  await saveReport(main, job);
 }
 
 /** The levers are a module of their own: the page works without them. */
