@@ -11,6 +11,7 @@ from fastapi.routing import iter_route_contexts
 from fastapi.staticfiles import StaticFiles
 from starlette.routing import Match
 
+from service import dashboard
 from service.database import embedded_url
 from service.routes._methods import METHODS, Template, templates
 from service.routes.problems import install
@@ -34,7 +35,8 @@ def app(tmp_path_factory: pytest.TempPathFactory, prepared_sqlite: Path) -> Iter
 
 def documented(app: FastAPI) -> Mapping[str, set[str]]:
     found = {path: {m.upper() for m in said} for path, said in app.openapi()["paths"].items()}
-    return {**found, "/openapi.json": {"GET", "HEAD"}}
+    pages = {path: {"GET"} for path in dashboard.PAGES}
+    return {**found, **pages, "/openapi.json": {"GET", "HEAD"}}
 
 
 def filled(path: str) -> str:
