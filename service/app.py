@@ -25,6 +25,7 @@ from service.routes import (
     points,
     problems,
     recipes,
+    replays,
     schedules,
     tokens,
     trackers,
@@ -90,7 +91,7 @@ def routes() -> APIRouter:
     """All nouns; one file each."""
     router = APIRouter()
     # fronts before jobs: /jobs/compare is no job's id
-    run = (fronts, points, gates, jobs, trials, layers, artefacts, recipes, events)
+    run = (fronts, points, gates, jobs, trials, layers, artefacts, replays, recipes, events)
     rest = (schedules, trackers, catalogue, webhooks, tokens, owners, audit, health)
     for noun in (*run, *rest):
         router.include_router(noun.router)

@@ -175,6 +175,10 @@ def _answer(kind: str, words: Mapping[str, Any]) -> Any:
         from service.artefacts import export_there
 
         return export_there(**words)
+    if kind == "replay":
+        from service.replays import replay_there
+
+        return replay_there(**words)
     if kind == "convert":
         from service.teacher_uploads import convert
 

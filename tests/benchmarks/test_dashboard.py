@@ -139,8 +139,11 @@ def optunas(browser: Browser, program: str, url: str) -> None:
             page.set_default_timeout(600_000)
             time.sleep(8)
             began = time.perf_counter()
-            page.goto(f"http://127.0.0.1:{port}/dashboard/studies/1", timeout=600_000)
-            page.wait_for_selector(".js-plotly-plot svg.main-svg", state="attached")
+            # Empty plots are there at once; those of the trials come with all of the study.
+            with page.expect_response(lambda one: "/api/studies/1" in one.url) as answer:
+                page.goto(f"http://127.0.0.1:{port}/dashboard/studies/1", timeout=600_000)
+            answer.value.finished()
+            page.wait_for_selector(".js-plotly-plot .points path, .js-plotly-plot .gl-canvas")
             seconds = time.perf_counter() - began
             say(
                 f"optuna-dashboard: first plot after {seconds:.1f} s, "

@@ -117,6 +117,12 @@ def test_from_the_form_to_a_tracker_that_runs_and_a_search_every_night(
     found.value.save_as(tmp_path / "frame.onnx")
     onnx.checker.check_model(str(tmp_path / "frame.onnx"))
 
+    page.get_by_role("button", name=re.compile("^Best")).click()
+    page.get_by_role("button", name="One frame on").click()
+    player = page.locator("canvas[aria-label*='ground truth']")
+    expect(player).to_have_attribute("aria-label", re.compile("teacher and this trial"))
+    expect(page).to_have_url(re.compile("watch="))
+
     page.goto(f"/jobs/{first}")
     page.get_by_role("link", name="Duplicate").click()
     expect(page.get_by_label("Name", exact=True)).to_have_value("by form again")

@@ -59,6 +59,10 @@ viewer     GET     /api/v1/jobs/{job_id}/trials/{number}/artefacts/{name}
 viewer     HEAD    /api/v1/jobs/{job_id}/trials/{number}/artefacts/{name}
 submitter  POST    /api/v1/jobs/{job_id}/trials/{number}/export
 viewer     GET     /api/v1/jobs/{job_id}/trials/{number}/layers
+viewer     GET     /api/v1/jobs/{job_id}/trials/{number}/replays
+submitter  POST    /api/v1/jobs/{job_id}/trials/{number}/replays
+viewer     GET     /api/v1/jobs/{job_id}/trials/{number}/replays/{sequence}
+viewer     GET     /api/v1/jobs/{job_id}/trials/{number}/replays/{sequence}/frames
 
 viewer     GET     /api/v1/schedules
 submitter  POST    /api/v1/schedules
@@ -124,7 +128,8 @@ THEIRS: Mapping[str, str] = {
     "/api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}": "delivery",
     "/api/v1/tokens/{token_id}": "token",
 }
-OTHER: Mapping[str, str] = {"number": "0", "name": "report.json"}  # parameters of nobody
+# Parameters of nobody.
+OTHER: Mapping[str, str] = {"number": "0", "name": "report.json", "sequence": "val-0001"}
 # A name is given once, whosever it is: who uploads under a taken one must hear of that.
 TOLD_THAT_IT_IS_TAKEN: set[Route] = {("PUT", "/api/v1/trackers/{name}")}
 

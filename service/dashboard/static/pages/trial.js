@@ -7,6 +7,7 @@ import { moment, seconds } from "../format.js";
 import { cutParts } from "../trial_cut.js";
 import { accuracyParts, figuresTable } from "../trial_figures.js";
 import { files } from "../trial_files.js";
+import { onVideo } from "../trial_replay.js";
 import { decisionsTable, facts, gatesTable, latencyParts, recoveryParts, versions } from "../trial_story.js";
 import { styled } from "../trial_style.js";
 
@@ -21,11 +22,12 @@ export async function show(main, signal) {
     get(path, {}, { signal }), get(`/jobs/${encodeURIComponent(id)}`, {}, { signal }), metrics(), may("submitter"), styled,
   ]);
   document.title = `Trial ${trial.number} · ${job.name} · Paretrack`;
-  const places = Object.fromEntries(["around", "figures", "cut", "accuracy", "latency", "files"].map((name) => [name, h("div", {}, h("p", { class: "quiet" }, "…"))]));
+  const places = Object.fromEntries(["around", "figures", "cut", "accuracy", "video", "latency", "files"].map((name) => [name, h("div", {}, h("p", { class: "quiet" }, "…"))]));
   put(main, h("div", { class: "trial" }, head(trial, job, places), actions(trial, job, submits), sections(trial, job, places, known)));
   const later = [
     beside(places, trial, job, known, path, signal),
     neighbours(places.around, trial, job, signal),
+    onVideo(places.video, path, trial, submits, signal),
     files(places.files, path, `${job.name}-${trial.number}`.replaceAll(/[^\w.-]+/g, "_"), submits, signal),
   ];
   for (const one of later) one.catch((error) => { if (!signal.aborted) Promise.reject(error); });
@@ -76,6 +78,7 @@ function sections(trial, job, places, known) {
     section("Figures", places.figures),
     section("What was cut", places.cut),
     section("Accuracy", places.accuracy),
+    section("On video", places.video),
     section("Recovery", recoveryParts(trial)),
     section("Early stopping", decisionsTable(trial, known)),
     section("Latency as measured", places.latency),
