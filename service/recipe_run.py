@@ -12,7 +12,14 @@ from search_spaces import ParetrackError
 from service.events import BY_REQUEST, Wish
 from service.journal import Journal
 from service.recipe_job import RecipeJob, request_of
-from service.recipe_tuning import TunedRecipe, TuneRequest, concluded, planned, tune_recipe
+from service.recipe_tuning import (
+    TunedRecipe,
+    TuneRequest,
+    concluded,
+    outcome_text,
+    planned,
+    tune_recipe,
+)
 from service.settings import Settings
 from workers.documents import plain
 
@@ -54,7 +61,7 @@ def run_recipe_job(
             return error.wish, _stopped(request, settings, journal)
         return error.wish, str(error)
     _conclude(tuned, journal)
-    return "go_on", verdict(tuned)
+    return "go_on", outcome_text(tuned)
 
 
 def _placed(job: RecipeJob, settings: Settings) -> "tuple[TuneRequest, Tuning]":
@@ -127,17 +134,3 @@ def _stopped(request: TuneRequest, settings: Settings, journal: Journal) -> str:
     except ParetrackError as error:
         return f"{BY_REQUEST['stop']}: {error}"
     return f"{BY_REQUEST['stop']}; the starting recipe stays"
-
-
-def verdict(tuned: TunedRecipe) -> str:
-    """What came of it, in a sentence."""
-    label = tuned.tuning.metric.replace("_", " ")
-    told = " and ".join(f"{gain.better:+.4f} with seed {gain.seed}" for gain in tuned.gains)
-    if tuned.holds and tuned.found.winner is not None:
-        return f"trial {tuned.found.winner.number} is better: {label} by {told}"
-    if not tuned.gains:
-        ranked = tuned.found.ranked
-        if min(ranked[0].step, tuned.found.records[0].step) < tuned.tuning.steps:
-            return "the time was over before the end; the starting recipe stays"
-        return "nothing tried is better than the starting recipe"
-    return f"no gain that holds ({label} {told}); the starting recipe stays"

@@ -348,3 +348,33 @@ def _figure(measurement: "Measurement | None", metric: str) -> float | None:
         return None
     recovered = measurement.recovered
     return recovered.one_step_iou if metric == "one_step_iou" else recovered.loss
+
+
+# --- in words ----------------------------------------------------------------------------------
+
+_LABELS = {"one_step_iou": "one-step IoU", "pair_loss": "pair loss"}
+
+
+def outcome_text(tuned: TunedRecipe) -> str:
+    """What came of a tuning, in words."""
+    label = _LABELS[tuned.tuning.metric]
+    if min(tuned.found.ranked[0].step, tuned.found.records[0].step) < tuned.tuning.steps:
+        return "The time was over before the end: the same words go on."
+    if not tuned.gains:
+        return "Nothing tried is better than the starting recipe."
+    told = " and ".join(f"{gain.better:+.4f} with seed {gain.seed}" for gain in tuned.gains)
+    if len(tuned.gains) < 2:
+        return f"Better {label} ({told}), but the comparison with another seed failed."
+    seeds = f"{label} better by {told}{_ao_gain(tuned)}."
+    if tuned.holds:
+        return f"The gain holds: {seeds}"
+    return f"No gain that holds: {seeds} That is within what another seed alone does."
+
+
+def _ao_gain(tuned: TunedRecipe) -> str:
+    """What the gain is worth in what users get."""
+    found = [m.accuracy for m in tuned.found.checks.values()]
+    start, winner = found[0], found[-1]
+    if start is None or winner is None:
+        return ""
+    return f", AO by {winner.average_overlap.value - start.average_overlap.value:+.3f}"

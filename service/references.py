@@ -4,7 +4,6 @@ It is put into the job's document when that is submitted, so that the job says b
 is, whatever becomes of the other.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +15,9 @@ from service.callers import Caller, visible
 from service.job import JobError
 from service.jobs import JOBS, StoredJob
 from service.recipe_job import KIND as TUNING
+from service.teachers import OF_A_TRIAL
 from service.trial_reading import read_trial
 
-_OF_A_TRIAL = re.compile(r"([^/]{1,80})/(\d{1,9})")
 # Of a trial's own candidate; what it was searched with beside that is the job's.
 _OF_A_CANDIDATE = ("kept_layers", "pruning", "refit", "recovery", "recipe")
 _OF_A_JOB = ("teacher", "data")
@@ -37,7 +36,7 @@ def filled_in(connection: Connection, caller: Caller, spec: Mapping[str, Any]) -
 
 def _cut_of(connection: Connection, caller: Caller, name: str) -> dict[str, Any]:
     """What a tuning of a trial's recipe begins with."""
-    parts = _OF_A_TRIAL.fullmatch(name)
+    parts = OF_A_TRIAL.fullmatch(name)
     if parts is None:
         raise JobError(f"of: expected JOB/NUMBER of a trial, got {name[:100]!r}")
     job = _seen(connection, caller, parts[1])

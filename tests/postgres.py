@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,8 @@ from typing import Any
 
 import psycopg
 import pytest
+
+from tests.ports import free_port
 
 MISSING = "no PostgreSQL server programs (initdb, postgres) here: apt-get install postgresql"
 _TRIES = 5  # another process may take the port that was free a moment ago
@@ -81,7 +82,7 @@ class Server:
 
     def start(self) -> None:
         for _ in range(_TRIES):
-            self.port = self.port or _free_port()
+            self.port = self.port or free_port()
             self._process = self._spawn()
             if self._answers():
                 return
@@ -139,9 +140,3 @@ class Server:
             except psycopg.OperationalError:
                 time.sleep(0.05)
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

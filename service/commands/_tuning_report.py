@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from service.recipe_tuning import TunedRecipe
+from service.recipe_tuning import TunedRecipe, outcome_text
 from service.terminal import Bar, table
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from workers.tuning.records import TrialRecord
 
 SHOWN = 4  # best trials in the table
-_LABELS = {"one_step_iou": "one-step IoU", "pair_loss": "pair loss"}
 
 
 def watching(bar: Bar, trials: int, steps: int) -> "Watch":
@@ -82,7 +81,7 @@ def verdict(tuned: TunedRecipe, out: Path) -> str:
     cost = f"{len(tuned.found.records)} trials, {trained:.0f} s of training"
     if tuned.tuning.scheduler == "asha" and tuned.found.records[0].step == tuned.tuning.steps:
         cost += f" (all to the end: about {full:.0f} s)"
-    return f"{cost}. {_outcome(tuned)} {out} holds {_stored(tuned)}."
+    return f"{cost}. {outcome_text(tuned)} {out} holds {_stored(tuned)}."
 
 
 def as_document(tuned: TunedRecipe, out: Path) -> dict[str, Any]:
@@ -103,30 +102,6 @@ def as_document(tuned: TunedRecipe, out: Path) -> dict[str, Any]:
             for number, m in tuned.found.checks.items()
         },
     }
-
-
-def _outcome(tuned: TunedRecipe) -> str:
-    label = _LABELS[tuned.tuning.metric]
-    if min(tuned.found.ranked[0].step, tuned.found.records[0].step) < tuned.tuning.steps:
-        return "The time was over before the end: the same words go on."
-    if not tuned.gains:
-        return "Nothing tried is better than the starting recipe."
-    told = " and ".join(f"{gain.better:+.4f} with seed {gain.seed}" for gain in tuned.gains)
-    if len(tuned.gains) < 2:
-        return f"Better {label} ({told}), but the comparison with another seed failed."
-    seeds = f"{label} better by {told}{_ao_gain(tuned)}."
-    if tuned.holds:
-        return f"The gain holds: {seeds}"
-    return f"No gain that holds: {seeds} That is within what another seed alone does."
-
-
-def _ao_gain(tuned: TunedRecipe) -> str:
-    """What the gain is worth in what users get."""
-    found = [m.accuracy for m in tuned.found.checks.values()]
-    start, winner = found[0], found[-1]
-    if start is None or winner is None:
-        return ""
-    return f", AO by {winner.average_overlap.value - start.average_overlap.value:+.3f}"
 
 
 def _stored(tuned: TunedRecipe) -> str:

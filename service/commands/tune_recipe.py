@@ -124,7 +124,7 @@ def tune_recipe(
     The winner is stored if it beats the starting recipe with another seed, too; else that one is.
     Example: `paretrack tune-recipe ten.json --mmacs 10 --steps 100 --trials 16`
     """
-    terminal, settings = Terminal(as_json), read_settings(os.environ)
+    terminal = Terminal(as_json)
     how: dict[str, Any] = {
         "vary": None if vary is None else read_object(vary, "what to vary"), "trials": trials,
         "scheduler": scheduler, "metric": metric, "device": device, "threads": threads,
@@ -145,11 +145,18 @@ def tune_recipe(
     )  # fmt: skip
     if submit:
         raise typer.Exit(tuned_there(_there(teacher, candidate, root, how), out, terminal))
-    request = TuneRequest(out=str(out), teacher=teacher, **_cut(candidate), **how)
+    _tuned_here(
+        TuneRequest(out=str(out), teacher=teacher, **_cut(candidate), **how), candidate, terminal
+    )
+
+
+def _tuned_here(request: TuneRequest, candidate: "Candidate", terminal: Terminal) -> None:
+    """On this machine's Ray, or on that of PARETRACK_RAY_ADDRESS."""
+    settings, out = read_settings(os.environ), Path(request.out)
     steps_of_all = planned(request, settings).steps  # what is wrong shows before data are made
     made_ready(candidate.data, True, terminal)
     with alone_in(request.folder), terminal.bar("tuning") as bar:
-        watch = watching(bar, trials, steps_of_all)
+        watch = watching(bar, request.trials, steps_of_all)
         tuned = tuned_recipe(request, settings, watch, terminal.say)
     terminal.answer(as_document(tuned, out), trial_table(tuned))
     if tuned.found.checks:

@@ -24,8 +24,9 @@ from service._trial_summaries import SUMMARIES
 from service.database import embedded_url, open_database, reading, writing
 from service.jobs import StoredJob
 from tests.benchmarks.big_job import make_big_job
-from tests.benchmarks.test_reads import free_port, running_api
+from tests.benchmarks.test_reads import running_api
 from tests.browser.conftest import DESKTOP, PROGRAMS, QUIET
+from tests.ports import free_port
 
 TRIALS = 50_000
 RATE, SECONDS = 20.0, 15.0  # trials a second that arrive, and for how long

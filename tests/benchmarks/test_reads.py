@@ -10,7 +10,6 @@ no dependency) its first load of the same study is measured beside it.
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ import pytest
 from service.database import embedded_url, open_database
 from service.jobs import StoredJob
 from tests.benchmarks.big_job import make_big_job
+from tests.ports import free_port
 from tests.postgres import running_postgres
 
 TRIALS = 50_000
@@ -71,12 +71,6 @@ def running_api(url: str, home: Path) -> Iterator[Api]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 def wait(api: Api, path: str) -> None:

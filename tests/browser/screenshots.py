@@ -6,7 +6,6 @@ the last time is gone on with. Two of the pictures go into docs/pictures/ for th
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from playwright.sync_api import Browser, sync_playwright
 from service import dashboard
 from service.client import Client, ClientError, JobHandle
 from tests.browser.conftest import DESKTOP, PHONE, PROGRAMS, QUIET
+from tests.ports import free_port
 
 OUT, KEPT = Path("build/screenshots"), Path("docs/pictures")
 SMALL = {"train_count": 32, "judged_count": 24}
@@ -38,9 +38,7 @@ SEARCHES: tuple[dict[str, Any], ...] = (
 
 @contextmanager
 def serving(home: Path) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [
         sys.executable, "-m", "service.cli", "up", "--port", str(port), "--pool", "in_process",
     ]  # fmt: skip

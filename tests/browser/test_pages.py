@@ -2,7 +2,6 @@
 and on a phone, light and dark; and what a page does when the service, or the token, is gone."""
 
 import re
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from service.jobs import StoredJob
 from service.settings import Settings
 from tests.benchmarks.big_job import make_big_job
 from tests.browser.conftest import DESKTOP, PHONE, barriers, watched
+from tests.ports import free_port
 from tests.service.jobs import bench, make_teacher
 from tests.service.searched import API, searched
 from tests.service.served import Served, serving
@@ -220,7 +220,7 @@ def test_a_token_is_asked_for_and_one_that_was_revoked_again(
 def test_a_service_that_is_away_is_said_and_waited_for(
     house: House, context: BrowserContext
 ) -> None:
-    port, job = _free_port(), make_big_job(house.engine, 60, name="goes on", ended=False)
+    port, job = free_port(), make_big_job(house.engine, 60, name="goes on", ended=False)
     seen = watched(context, f"http://127.0.0.1:{port}")
     with serving(create_app(house.settings, needs_tokens=False), port):
         page = seen.open(f"/jobs/{job.id}")
@@ -237,9 +237,3 @@ def test_a_service_that_is_away_is_said_and_waited_for(
             timeout=60,
         ).raise_for_status()
         expect(page.locator("h1")).to_contain_text("another name", timeout=60_000)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -3,11 +3,11 @@ downloaded, compared, repeated at night. The service is real, and candidates are
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from service.client import Client
 from tests.browser.conftest import DESKTOP, watched
+from tests.ports import free_port
 from tests.workers.test_evaluation import tiny_candidate
 
 WAIT = 120_000  # milliseconds; a machine may be busy
@@ -27,9 +28,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pat
     """`paretrack up`, with a tiny tracker to start from, and the folder of its data."""
     root = tmp_path_factory.mktemp("up")
     tiny_candidate(root)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     known = {k: v for k, v in os.environ.items() if not k.startswith("PARETRACK_")}
     with (root / "up.log").open("wb") as log:
@@ -54,11 +53,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pat
 def _wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     for _ in range(600):
         assert process.poll() is None, log.read_text()
-        try:
+        with suppress(httpx.TransportError):  # it does not listen yet
             if httpx.get(f"{url}/api/v1/health/ready", timeout=5).status_code == 200:
                 return
-        except httpx.TransportError:
-            pass
         time.sleep(0.2)
     raise AssertionError(log.read_text())
 

@@ -4,7 +4,6 @@ import itertools
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from service.database import embedded_url, open_database, reading, writing
 from service.jobs import EVENTS, JOBS, change
 from service.recorded import read_job
 from tests.kills.conftest import Kills
+from tests.ports import free_port
 from tests.postgres import Server
 from tests.service.jobs import bench
 
@@ -44,7 +44,7 @@ class Processes:
     over: threading.Event = field(default_factory=threading.Event)
 
     def start(self, apis: int, controllers: int) -> None:
-        self.ports = [_free_port() for _ in range(apis)]
+        self.ports = [free_port() for _ in range(apis)]
         for port in self.ports:
             self._begin(f"api {port}")
         for number in range(controllers):
@@ -78,12 +78,6 @@ class Processes:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Client(threading.Thread):

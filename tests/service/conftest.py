@@ -6,14 +6,16 @@ from pathlib import Path
 
 import optuna
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from service.database import embedded_url, open_database
+from service.settings import Settings
 from service.trials import Record
 from tests.postgres import Server, running_postgres
 from tests.service.jobs import Bench, bench, make_teacher
 from tests.service.night import open_record
-from tests.service.searched import Night, nights_work
+from tests.service.searched import Night, made, nights_work
 
 
 @pytest.fixture(scope="session")
@@ -101,3 +103,17 @@ def night(
     found = nights_work(url, bench(folder, teacher))
     yield found
     found.engine.dispose()
+
+
+@pytest.fixture
+def app(night: Night) -> Iterator[FastAPI]:
+    """The API over it, unless a file of tests has one of its own."""
+    with made(night.settings) as app:
+        yield app
+
+
+@pytest.fixture
+def fresh(here: Bench, database_url: str) -> Iterator[FastAPI]:
+    """Over a database of this test alone."""
+    with made(Settings(home=here.home, database_url=database_url)) as app:
+        yield app

@@ -9,6 +9,7 @@ from service.events import Event
 from service.job import job_from_json
 from service.jobs import StoredJob
 from service.journal import Journal
+from service.queue import Claimed
 from tests.service.jobs import Bench
 from tests.service.table_pool import TablePool
 
@@ -25,6 +26,18 @@ def run(
         queue.end(engine, claimed, "done", "not looked at")
         claimed = queue.claim(engine, "test", 600)
     assert claimed is not None
+    finish(engine, here, claimed, also)
+
+
+def finish(
+    engine: Engine,
+    here: Bench,
+    claimed: Claimed,
+    also: Callable[[Event], None] = lambda event: None,
+    pool: TablePool | None = None,
+) -> None:
+    """Search for a claimed job to its end, told by its journal as a controller does."""
+    job = claimed.job
     journal = Journal(engine, claimed.lease, job.id)
 
     def hear(event: Event) -> None:
@@ -34,7 +47,7 @@ def run(
 
     finished = here.run(
         engine,
-        TablePool(3),
+        pool or TablePool(3),
         job_from_json({**job.spec, "name": job.id}),
         watch=hear,
         lease=claimed.lease,

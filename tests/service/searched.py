@@ -15,14 +15,13 @@ from service.app import create_app
 from service.callers import EMBEDDED
 from service.database import open_database, reading, writing
 from service.events import Event
-from service.job import job_from_json
 from service.jobs import NewJob, StoredJob
-from service.journal import Journal
 from service.recorded import RecordedJob, read_job
 from service.settings import Settings
 from service.trial_reading import Order, TrialLine, Which, page
 from tests.benchmarks.big_job import make_big_job
 from tests.service.jobs import Bench
+from tests.service.running import finish
 from tests.service.table_pool import TablePool
 from workers.documents import plain
 
@@ -52,23 +51,7 @@ def searched(
     job = submitted(engine, here, **words)
     claimed = queue.claim(engine, "test", 600)
     assert claimed is not None and claimed.job.id == job.id
-    journal = Journal(engine, claimed.lease, job.id)
-
-    def hear(event: Event) -> None:
-        journal.hear(event)
-        journal.turn()
-        also(event)
-
-    finished = here.run(
-        engine,
-        pool or TablePool(3),
-        job_from_json({**job.spec, "name": job.id}),
-        watch=hear,
-        lease=claimed.lease,
-        lease_seconds=600,
-    )
-    journal.tell()
-    queue.end(engine, claimed, "done", finished.outcome.reason)
+    finish(engine, here, claimed, also, pool)
     return read(engine, job)
 
 

@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -23,13 +22,7 @@ from service.recorded import read_job
 from service.spending import MEASURED_BEFORE
 from tests.service.asking import ask
 from tests.service.jobs import Bench
-from tests.service.searched import API, Night, made, searched, submitted
-
-
-@pytest.fixture
-def app(night: Night) -> Iterator[FastAPI]:
-    with made(night.settings) as app:
-        yield app
+from tests.service.searched import API, Night, searched, submitted
 
 
 def get(app: FastAPI, job: StoredJob, status: int = 200) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Trials as points over HTTP: they are what the record says, and what came since adds up."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -15,27 +14,13 @@ from service.database import reading, writing
 from service.jobs import JOBS, StoredJob
 from service.recorded import over
 from service.routes.points import PointsPublic
-from service.settings import Settings
 from service.trial_points import short
 from service.trial_reading import Order, Which, page
 from tests.service.asking import ask
 from tests.service.jobs import Bench
-from tests.service.searched import API, Night, made, read, searched, submitted
+from tests.service.searched import API, Night, read, searched, submitted
 
 Shown = dict[str, Any]
-
-
-@pytest.fixture
-def app(night: Night) -> Iterator[FastAPI]:
-    with made(night.settings) as app:
-        yield app
-
-
-@pytest.fixture
-def fresh(here: Bench, database_url: str) -> Iterator[FastAPI]:
-    """Over a database of this test alone."""
-    with made(Settings(home=here.home, database_url=database_url)) as app:
-        yield app
 
 
 def answer(app: FastAPI, job: StoredJob, status: int = 200, **more: Any) -> httpx.Response:

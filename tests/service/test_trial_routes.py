@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -19,24 +18,10 @@ from service.jobs import JOBS, StoredJob
 from service.recorded import over
 from service.routes._headers import negotiated
 from service.routes._pages import to_cursor
-from service.settings import Settings
 from service.trial_csv import _text
 from tests.service.asking import ask
 from tests.service.jobs import Bench
 from tests.service.searched import API, Night, made, searched
-
-
-@pytest.fixture
-def app(night: Night) -> Iterator[FastAPI]:
-    with made(night.settings) as app:
-        yield app
-
-
-@pytest.fixture
-def fresh(here: Bench, database_url: str) -> Iterator[FastAPI]:
-    """Over a database of this test alone."""
-    with made(Settings(home=here.home, database_url=database_url)) as app:
-        yield app
 
 
 def get(app: FastAPI, path: str, status: int = 200, **more: Any) -> httpx.Response:

@@ -4,7 +4,6 @@
 // where the default holds; `fill(value)` shows one; `say(text)` marks it; `check()` is what is wrong here.
 
 import { h, put } from "./dom.js";
-import "./form_style.js";
 
 let made = 0;
 const next = (word) => `${word}-${(made += 1)}`;

@@ -7,7 +7,6 @@ import { labelOf, metrics } from "./form_metrics.js";
 import { decisions, funnel } from "./funnel.js";
 import { inside, parallel, share, valueAt } from "./parallel.js";
 import { read, readAll, write } from "./state.js";
-import { styled } from "./trial_style.js";
 
 const MOST = 2000; // trials that are drawn
 const FIRST = 300; // of them that are read before anybody looks
@@ -23,7 +22,7 @@ const ENDED = ["SUCCEEDED", "FAILED", "CANCELLED"];
  */
 export async function levers(place, job, signal) {
   const view = { place, job, signal, path: `/jobs/${encodeURIComponent(job.id)}`, trials: new Map(), chosen: null, shares: null, version: null };
-  [view.known] = await Promise.all([metrics(), styled]);
+  [view.known] = await Promise.all([metrics()]);
   layout(view);
   await refresh(view);
   keepReading(view);

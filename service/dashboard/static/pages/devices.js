@@ -2,13 +2,11 @@
 
 import { get } from "../api.js";
 import { h, put, table } from "../dom.js";
-import { styled } from "../form_style.js";
 import { ago } from "../format.js";
 
 const LOOKED_AT = 8; // searches, the newest that have a front: one trial of each is read
 
 export async function show(main, signal) {
-  await styled;
   const place = h("div", {}, h("p", { class: "quiet" }, "looking …"));
   put(main, h("h1", {}, "Devices"),
     h("p", {}, "Latencies are measured where the workers run: on the machine, and with the number of threads, that a controller was started with. Devices of their own, to which candidates are sent to be timed, there are none yet."),

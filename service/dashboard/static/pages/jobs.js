@@ -2,7 +2,6 @@
 
 import { get, may } from "../api.js";
 import { h, put } from "../dom.js";
-import { styled } from "../form_style.js";
 import { metrics } from "../form_metrics.js";
 import { filters, wanted } from "../form_filters.js";
 import { card, row } from "../form_job_rows.js";
@@ -15,7 +14,7 @@ const SOON = 3000, LATER = 15_000; // milliseconds until lists are read again: w
 const PAGE = 50, MOST_RUNNING = 30;
 
 export async function show(main, signal) {
-  const [known, canSubmit] = await Promise.all([metrics(), may("submitter"), styled]);
+  const [known, canSubmit] = await Promise.all([metrics(), may("submitter")]);
   const place = layout(main, canSubmit);
   const chosen = choices(place.bar, readAll("pick"));
   const about = { known, chosen, canSubmit };

@@ -7,7 +7,6 @@ import { metrics } from "../form_metrics.js";
 import { previewOf, verdict } from "../form_preview.js";
 import { documentOf, fill, searchSchema } from "../form_schema.js";
 import { aboutTeacher, catalogue, drawnSections, searchFields } from "../form_search.js";
-import { styled } from "../form_style.js";
 import { yaml } from "../form_text.js";
 import { read } from "../state.js";
 
@@ -20,7 +19,7 @@ export async function show(main, signal) {
     kept.changed();
     return;
   }
-  const [known, schema, found, begin] = await Promise.all([metrics(), searchSchema(), catalogue(), beginning(), styled]);
+  const [known, schema, found, begin] = await Promise.all([metrics(), searchSchema(), catalogue(), beginning()]);
   if (signal.aborted) return;
   kept = formOf(main, { known, found, ...searchFields(schema, found, known) }, begin);
   kept.allow(canSubmit);

@@ -5,7 +5,6 @@ import { confirmed, h, put } from "../dom.js";
 import { busy } from "../form_fields.js";
 import { nightsOf } from "../form_nights.js";
 import { onTheWall, scheduleForm } from "../form_schedule.js";
-import { styled } from "../form_style.js";
 import { ago, moment } from "../format.js";
 import { read, write } from "../state.js";
 
@@ -15,7 +14,7 @@ const REPORTED = 60; // nights that are read of each schedule
 let form = null; // kept when the page is begun again, with what was typed
 
 export async function show(main, signal) {
-  const [canSubmit] = await Promise.all([may("submitter"), styled]);
+  const [canSubmit] = await Promise.all([may("submitter")]);
   const place = { list: h("div", { class: "nights" }), wrong: h("p", { class: "problem", role: "alert" }), archived: h("input", { type: "checkbox", id: "archived" }) };
   const held = new Map();
   const about = { canSubmit, signal, turn: 0, edit: (schedule) => form.open({ schedule }), again: () => readAll(place, held, about) };

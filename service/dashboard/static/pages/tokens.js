@@ -4,7 +4,6 @@ import { ask, get, may, send, whoami } from "../api.js";
 import { confirmed, h, put, table } from "../dom.js";
 import { busy, checked, choice, refused, secret, text } from "../form_fields.js";
 import { documentOf, fill } from "../form_schema.js";
-import { styled } from "../form_style.js";
 import { ago, moment } from "../format.js";
 
 const ROLES = {
@@ -18,7 +17,7 @@ let form = null; // kept when the page is begun again, with what was typed
 const news = h("div", {}); // a secret that is shown once stays while the page does
 
 export async function show(main, signal) {
-  const [me, isOperator] = await Promise.all([whoami(), may("operator"), styled]);
+  const [me, isOperator] = await Promise.all([whoami(), may("operator")]);
   const place = h("div", {}), wrong = h("p", { class: "problem", role: "alert" });
   const about = { me, wrong, items: [], next: null, place, signal };
   form ??= tokenForm();

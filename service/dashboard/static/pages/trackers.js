@@ -4,7 +4,6 @@ import { get, may, send } from "../api.js";
 import { confirmed, h, put, table } from "../dom.js";
 import { busy } from "../form_fields.js";
 import { labelOf, metrics, told } from "../form_metrics.js";
-import { styled } from "../form_style.js";
 import { trackerForm } from "../form_tracker.js";
 import { ago, figure } from "../format.js";
 import { read, write } from "../state.js";
@@ -13,7 +12,7 @@ let form = null; // kept when the page is begun again, with what was typed
 
 export async function show(main, signal) {
   const archived = read("archived") === "1";
-  const [known, canSubmit, found] = await Promise.all([metrics(), may("submitter"), everything(archived, signal), styled]);
+  const [known, canSubmit, found] = await Promise.all([metrics(), may("submitter"), everything(archived, signal)]);
   const wrong = h("p", { class: "problem", role: "alert" }), place = h("div", {});
   const box = h("input", { type: "checkbox", id: "archived", checked: archived });
   const about = { known, canSubmit, wrong, again: async () => put(place, shown(await everything(box.checked, signal), about)) };

@@ -9,7 +9,6 @@ import { accuracyParts, figuresTable } from "../trial_figures.js";
 import { files } from "../trial_files.js";
 import { onVideo } from "../trial_replay.js";
 import { decisionsTable, facts, gatesTable, latencyParts, recoveryParts, versions } from "../trial_story.js";
-import { styled } from "../trial_style.js";
 
 const STATES = {
   RUNNING: "is on its way", COMPLETE: "was judged to the end", INFEASIBLE: "broke a limit", STOPPED: "was stopped early", FAILED: "failed",
@@ -19,7 +18,7 @@ export async function show(main, signal) {
   const [, , id, , number] = location.pathname.split("/").map(decodeURIComponent);
   const path = `/jobs/${encodeURIComponent(id)}/trials/${encodeURIComponent(number)}`;
   const [trial, job, known, submits] = await Promise.all([
-    get(path, {}, { signal }), get(`/jobs/${encodeURIComponent(id)}`, {}, { signal }), metrics(), may("submitter"), styled,
+    get(path, {}, { signal }), get(`/jobs/${encodeURIComponent(id)}`, {}, { signal }), metrics(), may("submitter"),
   ]);
   document.title = `Trial ${trial.number} · ${job.name} · Paretrack`;
   const places = Object.fromEntries(["around", "figures", "cut", "accuracy", "video", "latency", "files"].map((name) => [name, h("div", {}, h("p", { class: "quiet" }, "…"))]));

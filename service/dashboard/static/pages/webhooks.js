@@ -3,7 +3,6 @@
 import { ask, list, may, send } from "../api.js";
 import { confirmed, h, put } from "../dom.js";
 import { busy, secret } from "../form_fields.js";
-import { styled } from "../form_style.js";
 import { deliveries, webhookForm } from "../form_webhooks.js";
 import { ago } from "../format.js";
 import { read, write } from "../state.js";
@@ -12,7 +11,7 @@ let form = null; // kept when the page is begun again, with what was typed
 const news = h("div", {}); // a secret that is shown once stays while the page does
 
 export async function show(main, signal) {
-  const [canSubmit] = await Promise.all([may("submitter"), styled]);
+  const [canSubmit] = await Promise.all([may("submitter")]);
   const head = [h("h1", {}, "Webhooks"), h("p", { class: "quiet" }, "An address that is told of what happens to your jobs, each call signed with the webhook's secret.")];
   if (!canSubmit) {
     put(main, head, h("p", {}, "Your role is viewer. Webhooks are for submitters: their addresses are often secrets by themselves."));
