@@ -89,6 +89,12 @@ class TunedRecipe:
     gains: tuple[Gain, ...]  # with the seed that chose the winner, and with another; (): none
 
     @property
+    def is_cut_short(self) -> bool:
+        """Whether the time was over before the start and the best had come to their end."""
+        reached = min(self.found.ranked[0].step, self.found.records[0].step)
+        return reached < self.tuning.steps
+
+    @property
     def holds(self) -> bool:
         """Whether every run of the winner is better than every run of the starting recipe.
 
@@ -358,8 +364,8 @@ _LABELS = {"one_step_iou": "one-step IoU", "pair_loss": "pair loss"}
 def outcome_text(tuned: TunedRecipe) -> str:
     """What came of a tuning, in words."""
     label = _LABELS[tuned.tuning.metric]
-    if min(tuned.found.ranked[0].step, tuned.found.records[0].step) < tuned.tuning.steps:
-        return "The time was over before the end: the same words go on."
+    if tuned.is_cut_short:
+        return "The time was over before anything could be compared to the end."
     if not tuned.gains:
         return "Nothing tried is better than the starting recipe."
     told = " and ".join(f"{gain.better:+.4f} with seed {gain.seed}" for gain in tuned.gains)

@@ -81,7 +81,8 @@ def verdict(tuned: TunedRecipe, out: Path) -> str:
     cost = f"{len(tuned.found.records)} trials, {trained:.0f} s of training"
     if tuned.tuning.scheduler == "asha" and tuned.found.records[0].step == tuned.tuning.steps:
         cost += f" (all to the end: about {full:.0f} s)"
-    return f"{cost}. {outcome_text(tuned)} {out} holds {_stored(tuned)}."
+    more = " The same words go on." if tuned.is_cut_short else ""
+    return f"{cost}. {outcome_text(tuned)}{more} {out} holds {_stored(tuned)}."
 
 
 def as_document(tuned: TunedRecipe, out: Path) -> dict[str, Any]:
