@@ -150,7 +150,7 @@ def test_it_is_paused_resumed_and_stopped(engine: Engine, here: Bench) -> None:
 
 def test_it_is_cancelled_with_what_runs(engine: Engine, here: Bench) -> None:
     job = submit(engine, here)
-    pool = SlowPool(2)
+    pool = SlowPool(2, 0.4)
     with running(engine, here, pool):
         until(engine, job, begun(3))
         ask(engine, job, "cancel")
@@ -172,7 +172,7 @@ def test_a_job_that_cannot_be_done_fails_and_says_why(engine: Engine, here: Benc
 
 def test_asked_to_end_it_hands_its_job_over(engine: Engine, here: Bench) -> None:
     job = submit(engine, here)
-    with running(engine, here, SlowPool(2), drain=30.0):
+    with running(engine, here, SlowPool(2, 0.4), drain=30.0):
         until(engine, job, begun(3))
     handed = now(engine, job)
     assert (handed.state, handed.attempts) == ("QUEUED", 0)
