@@ -172,7 +172,7 @@ def test_whoever_looks_away_is_told_how_to_come_back(town: Town) -> None:
     process = town.begun("watch", job.id)
     until(lambda: any(b"/events" in r for r in town.line.requests[asked:]), "nobody follows")
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in err) == (130, False), err
     assert f"paretrack watch {job.id}" in err
     town("cancel", job.id)

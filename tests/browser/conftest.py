@@ -16,6 +16,7 @@ from playwright.sync_api import (
     ConsoleMessage,
     Page,
     ViewportSize,
+    expect,
     sync_playwright,
 )
 
@@ -28,6 +29,7 @@ QUIET = (
 )  # fmt: skip
 DESKTOP: ViewportSize = {"width": 1280, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
+WAIT = 120_000.0  # ms; a machine may be busy, and how quick a page is these tests do not ask
 
 
 def _missing(what: str) -> None:
@@ -45,6 +47,7 @@ def browser() -> Iterator[Browser]:
         _missing(f"no browser here ({', '.join(PROGRAMS)}): apt-get install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=list(QUIET))
+        expect.set_options(timeout=WAIT)
         yield browser
         browser.close()
 
@@ -82,6 +85,7 @@ class Watched:
 def watched(context: BrowserContext, origin: str) -> Watched:
     """A new page before a service."""
     found = Watched(context.new_page(), origin)
+    found.page.set_default_timeout(WAIT)
 
     def said(message: ConsoleMessage) -> None:
         # What a page asks for and is refused is in its own words on the page.

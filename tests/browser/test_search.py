@@ -20,8 +20,6 @@ from tests.browser.conftest import DESKTOP, watched
 from tests.ports import free_port
 from tests.workers.test_evaluation import tiny_candidate
 
-WAIT = 120_000  # milliseconds; a machine may be busy
-
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
@@ -64,8 +62,6 @@ def _wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
 def page(browser: Browser, service: tuple[str, Path]) -> Iterator[Page]:
     context = browser.new_context(viewport=DESKTOP, base_url=service[0], accept_downloads=True)
     seen = watched(context, service[0])
-    seen.page.set_default_timeout(WAIT)
-    expect.set_options(timeout=WAIT)
     yield seen.page
     seen.check()
     context.close()

@@ -187,7 +187,7 @@ class Scene:
             assert len(mine) in wanted[trial.user_attrs["state"]], (trial.number, mine)
 
     def check_nobody_is_left(self) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while (left := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert left == []

@@ -81,7 +81,7 @@ def test_of_two_processes_one_works_and_the_other_takes_over_when_it_is_dead(
 
 
 def when_free(here: Bench, engine: Engine, pool: TablePool, job: Any) -> Any:
-    deadline = time.monotonic() + 20 * LEASE
+    deadline = time.monotonic() + 60 * LEASE
     while True:
         try:
             return here.run(engine, pool, job, lease_seconds=LEASE)

@@ -259,7 +259,7 @@ def test_a_controller_is_known_to_be_there(engine: Engine, here: Bench) -> None:
 
     assert there() == 0
     with running(engine, here, TablePool(1)) as made:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while there() == 0 and time.monotonic() < deadline:
             time.sleep(0.05)
         assert there() == 1

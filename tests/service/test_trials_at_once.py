@@ -175,7 +175,7 @@ def test_a_takeover_for_which_a_message_waits_counts(engine: Engine, what: str) 
 
 def wait_for_a_waiter(engine: Engine) -> None:
     waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with engine.connect() as connection:
             if connection.scalar(waiting):

@@ -149,7 +149,7 @@ def until_begun(folder: Path, times: int = 1) -> int:
 
 
 def until_gone(*pids: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if not any(alive(pid) for pid in pids):
             return

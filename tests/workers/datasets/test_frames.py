@@ -321,7 +321,7 @@ def test_threads_end_when_the_consumer_stops_early() -> None:
 
 
 def test_two_pictures_are_decoded_at_a_time() -> None:
-    together = threading.Barrier(2, timeout=20)
+    together = threading.Barrier(2, timeout=60)
 
     class Meeting(Counted):
         def __getitem__(self, index: int) -> Image:
