@@ -62,9 +62,10 @@ class Width:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A module of the teacher that computes something, or has parameters of its own."""
+    """A module of the teacher."""
 
     path: str  # '': the tracker itself
+    path_left: str | None  # where it is in the trial's network; None: it was left out
     kind: str
     macs: int  # a frame
     macs_left: int
@@ -243,14 +244,13 @@ def _widths(whole: "Architecture", left: "Architecture", there: There) -> Iterat
 
 def _parts(before: "NetworkParts", after: "NetworkParts", there: There) -> Iterator[Part]:
     for path, kind in before.kinds.items():
-        macs, parameters = before.macs.get(path, 0), before.parameters.get(path, 0)
-        if macs or parameters:
-            now = there(path)
-            yield Part(
-                path=path,
-                kind=kind,
-                macs=macs,
-                macs_left=0 if now is None else after.macs.get(now, 0),
-                parameters=parameters,
-                parameters_left=0 if now is None else after.parameters.get(now, 0),
-            )
+        now = there(path)
+        yield Part(
+            path=path,
+            path_left=now,
+            kind=kind,
+            macs=before.macs.get(path, 0),
+            macs_left=0 if now is None else after.macs.get(now, 0),
+            parameters=before.parameters.get(path, 0),
+            parameters_left=0 if now is None else after.parameters.get(now, 0),
+        )

@@ -10,7 +10,7 @@ from search_spaces import Architecture, ParetrackError, architecture_to_json, va
 from workers.cost import Cost
 from workers.documents import document, plain
 from workers.judge import PairAccuracy, TrackingAccuracy
-from workers.latency import Latency
+from workers.latency import Latency, Split
 from workers.metrics import Limit
 from workers.training import Moment, Recipe
 
@@ -82,6 +82,9 @@ class Measurement:
     gates: tuple[Gate, ...] = ()  # in the order of their coming
     seconds: dict[str, float] = field(default_factory=dict)  # by name of the gate
     environment: dict[str, str] = field(default_factory=dict)
+    # By probe: where its step spends the time. Of those that got to the end, and not of those that
+    # were measured before this was; why there is none, its gate says.
+    split: dict[str, Split] = field(default_factory=dict)
     tracker: Path | None = None  # folder of the candidate as it was judged
 
     def to_json(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """START HERE: the story of one candidate, from a teacher and an architecture to a measurement.
 
 The cheapest test comes first, and one that breaks a limit costs no training: count, time, cut and
-refit, judge with inherited weights, recover rung by rung, track.
+refit, judge with inherited weights, recover rung by rung, track; then see where the time goes.
 """
 
 import os
@@ -26,7 +26,7 @@ from workers.checkpoints import load_tracker, save_tracker, weights_sha256
 from workers.cost import cost_of
 from workers.documents import document
 from workers.judge import judge, pair_accuracy
-from workers.latency import PROBES
+from workers.latency import PROBES, SPLITS, Split
 from workers.pairs import Augmentation
 from workers.predictor import TorchPredictor, frame_by_frame, network_input
 from workers.pruning import METHODS, Origins, cut_with_origins
@@ -39,6 +39,7 @@ __all__ = ["Happening", "Until", "Watch", "check_names", "environment", "evaluat
 
 MEASUREMENT = "measurement.json"
 INHERITED = "inherited"  # the tracker before recovery, until the candidate's story ends
+TIMED = "timed-{}"  # what a probe keeps for its split, until then as well
 Until = int | Literal["gates"] | None
 
 
@@ -85,14 +86,14 @@ def evaluate(
     write_text(out / MEASUREMENT, document(story.measurement.to_json()))
     if story.measurement.state != "AT_RUNG":
         _resuming.forget(out)
-        shutil.rmtree(out / INHERITED, ignore_errors=True)
+        _forget_what_was_kept(out)
     return story.measurement
 
 
 def _tell(case: _Case, until: Until) -> Literal["COMPLETE", "AT_RUNG"]:
     """The chapters in order; the state that the candidate is in after them."""
     if case.story.measurement.cost is None:
-        _cheap_tests(case)
+        _cheap_tests(case, until)
     if until == "gates":
         return "AT_RUNG"
     network = _begun(case)
@@ -102,10 +103,11 @@ def _tell(case: _Case, until: Until) -> Literal["COMPLETE", "AT_RUNG"]:
     _judge_tracking(case, network)
     save_tracker(case.out, case.candidate.architecture, network.cpu())
     case.story.add(tracker=case.out)
+    _split_steps(case, network)
     return "COMPLETE"
 
 
-def _cheap_tests(case: _Case) -> None:
+def _cheap_tests(case: _Case, until: Until) -> None:
     """Cost and latency need neither trained weights nor, but for one video, data."""
     story, candidate = case.story, case.candidate
     with story.step("cost"):
@@ -117,7 +119,13 @@ def _cheap_tests(case: _Case) -> None:
     frames = frame_by_frame(case.judged[0], case.geometry)
     for name in candidate.probes:
         with story.step(f"latency, {name}"):
-            found = PROBES[name](network, case.geometry, device=case.device, track=frames)
+            found = PROBES[name](
+                network,
+                case.geometry,
+                device=case.device,
+                track=frames,
+                keep=None if until == "gates" else case.out / TIMED.format(name),
+            )
             story.add(latency={**story.measurement.latency, name: found})
             story.demand_limits()
 
@@ -159,6 +167,31 @@ def _judge_tracking(case: _Case, network: TrackerNetwork) -> None:
         story.add(accuracy=judge(tracks, judged, rules, datasets.first_pixel(data.dataset)))
     said = {s.name: track.boxes for s, track in zip(judged, tracks, strict=True)}
     boxes_file.write_boxes(case.out, said)
+
+
+class _NoSplitError(ParetrackError):
+    """Why it is not known where a step spends its time."""
+
+
+def _split_steps(case: _Case, network: TrackerNetwork) -> None:
+    """Where each probe's step spends its time. What goes wrong stays in the note of the gate: the
+    candidate has been judged."""
+    story = case.story
+    for name in story.measurement.latency:
+        with suppress(_NoSplitError), story.step(f"latency by layer, {name}"):
+            story.add(split={**story.measurement.split, name: _split(case, network, name)})
+
+
+def _split(case: _Case, network: TrackerNetwork, probe: str) -> Split:
+    if probe not in SPLITS:
+        raise _NoSplitError(f"the probe {probe} does not tell modules apart")
+    timed, kept = case.story.measurement.latency[probe], case.out / TIMED.format(probe)
+    try:
+        return SPLITS[probe](network, case.geometry, timed, device=case.device, kept=kept)
+    except ParetrackError as error:
+        raise _NoSplitError(str(error)) from error
+    except Exception as error:  # of torch's or ONNX Runtime's own, which have no common kind
+        raise _NoSplitError(f"{type(error).__name__}: {error}") from error
 
 
 def _opened(candidate: Candidate, out: Path, device: str, watch: Watch | None) -> _Case:
@@ -281,9 +314,16 @@ def _make_room(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         for name in ("architecture.json", "weights.safetensors", boxes_file.NAME, MEASUREMENT):
             (out / name).unlink(missing_ok=True)
-        shutil.rmtree(out / INHERITED, ignore_errors=True)
+        _forget_what_was_kept(out)
     except OSError as error:
         raise ParetrackError(f"{out} cannot be written: {error}; give another --out") from error
+
+
+def _forget_what_was_kept(out: Path) -> None:
+    """What only the rest of a candidate's story needs."""
+    shutil.rmtree(out / INHERITED, ignore_errors=True)
+    for path in out.glob(TIMED.format("*")):
+        path.unlink(missing_ok=True)
 
 
 def check_names(candidate: Candidate) -> None:

@@ -3,6 +3,7 @@
 The bundle is what users take home: a folder that tracks with numpy, OpenCV and ONNX Runtime alone.
 """
 
+import ast
 import copy
 import hashlib
 import json
@@ -29,6 +30,7 @@ from search_spaces import (
 )
 from workers._graph_checks import Branch, ExportError, branches, check_graphs
 from workers.checkpoints import weights_sha256
+from workers.latency._graph_modules import MODULE
 from workers.onnx_predictor import FRAME, TEMPLATE
 
 __all__ = ["ExportError", "export_bundle", "export_graphs"]
@@ -48,9 +50,16 @@ python track.py VIDEO_OR_FOLDER --box x,y,w,h --out boxes.txt --draw tracked.mp4
 @torch.inference_mode(False)
 @torch.enable_grad()
 def export_graphs(
-    network: TrackerNetwork, geometry: Geometry, folder: Path, *, dynamic_batch: bool = False
+    network: TrackerNetwork,
+    geometry: Geometry,
+    folder: Path,
+    *,
+    dynamic_batch: bool = False,
+    modules_noted: bool = False,
 ) -> tuple[Path, Path]:
     """Write template.onnx and frame.onnx, both verified, or nothing at all.
+
+    ``modules_noted``: every node says by which module of the network it was called.
 
     template: 'crop' -> 'template_0', 'template_1', ... frame: 'crop', 'template_0', ... ->
     'scores', 'boxes'. A crop is normalised float32 (1, 3, side, side).
@@ -64,7 +73,7 @@ def export_graphs(
     network = copy.deepcopy(network).cpu().float().eval()
     with _written_at_once(folder) as made:
         for name, branch in branches(network, geometry).items():
-            _write_graph(branch, made / name)
+            _write_graph(branch, made / name, modules_noted)
         check_graphs(network, geometry, made)
     return folder / TEMPLATE, folder / FRAME
 
@@ -112,7 +121,7 @@ def _made_from(architecture: Architecture, network: TrackerNetwork) -> dict[str,
     }
 
 
-def _write_graph(branch: Branch, path: Path) -> None:
+def _write_graph(branch: Branch, path: Path, modules_noted: bool) -> None:
     try:
         with _quiet_exporter():
             program = torch.onnx.export(
@@ -128,9 +137,18 @@ def _write_graph(branch: Branch, path: Path) -> None:
         raise ExportError(f"{path.name}: torch cannot export this branch: {error}") from error
     assert program is not None
     for node in program.model.graph.all_nodes():
+        scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes")
         node.metadata_props.clear()  # paths and lines of our code: no use at the user's
+        if modules_noted and scopes is not None:
+            node.metadata_props[MODULE] = _innermost(scopes)
     bytes_ = sum(p.numel() * p.element_size() for p in branch.module.parameters())
     program.save(path, external_data=bytes_ > EXTERNAL_BYTES)
+
+
+def _innermost(scopes: str) -> str:
+    """The path in the network. The exporter lists modules from the branch inwards, then itself."""
+    *_, module = ast.literal_eval(scopes)[:-1] or [""]
+    return str(module).partition(".")[2]  # the first word is what the branch calls the network
 
 
 @contextmanager

@@ -1,19 +1,24 @@
 """What was cut of a trial, over HTTP: sums are what was counted, and dropped layers are named."""
 
+import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import Engine, insert
+from sqlalchemy import Connection, Engine, Table, insert, select, update
 
 from search_spaces import default_space, load, sample
 from search_spaces._space import Sampled
 from service._trial_summaries import SUMMARIES
-from service.database import database_now, writing
+from service.database import MeasurementRow, database_now, writing
+from service.job import job_from_json
 from service.jobs import StoredJob
+from service.layer_times import spreads
+from service.plan import plan
 from service.recorded import read_job
 from service.settings import Settings
 from service.trial_layers import Cut, cut
@@ -21,6 +26,8 @@ from tests.service.asking import ask
 from tests.service.jobs import Bench
 from tests.service.searched import API, Night, made, searched
 from workers.cost import cost_of
+
+_MEASUREMENTS = cast(Table, MeasurementRow.__table__)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +97,84 @@ def test_what_cannot_be_shown_says_why(night: Night, app: FastAPI) -> None:
     finally:
         with writing(night.engine) as connection:
             connection.execute(SUMMARIES.delete().where(SUMMARIES.c.number == 7_000))
+
+
+# --- milliseconds --------------------------------------------------------------------------------
+
+
+SPREAD = {
+    "self_ms": {"": 1.0, "backbone.conv1": 2.0},
+    "profiled_ms": 4.0,
+    "step_ms": 2.5,
+    "runs": 9,
+}
+STEP = {"median_ms": 2.5}
+
+
+@contextmanager
+def measured_so(engine: Engine, digest: str, **words: Any) -> Iterator[None]:
+    """What is stored of a candidate says this as well, for a while."""
+    mine = select(_MEASUREMENTS).where(_MEASUREMENTS.c.digest == digest, _MEASUREMENTS.c.tracked)
+    with writing(engine) as connection:
+        row = connection.execute(mine).one()
+        told = json.dumps({**json.loads(row.measurement_json), **words})
+        put_text(connection, digest, told)
+    try:
+        yield
+    finally:
+        with writing(engine) as connection:
+            put_text(connection, digest, row.measurement_json)
+
+
+def put_text(connection: Connection, digest: str, text: str) -> None:
+    columns = _MEASUREMENTS.c
+    which = update(_MEASUREMENTS).where(columns.digest == digest, columns.tracked)
+    connection.execute(which.values(measurement_json=text))
+
+
+def test_milliseconds_of_teacher_and_trial_stand_beside_each_other(
+    night: Night, app: FastAPI
+) -> None:
+    trial = next(t for t in night.recorded(night.whole).trials if t.state == "COMPLETE")
+    plain = get(app, night.whole, trial.number)
+    assert plain["spreads"] == [] and plain["parts"][0]["ms"] == {}
+    spec = job_from_json({**night.whole.spec, "name": night.whole.id})
+    ready = plan(spec, night.settings)
+    gate = {"name": "latency by layer, onnx_runtime", "verdict": "failed", "note": "asleep"}
+    latency = {"eager": {"step": STEP}, "onnx_runtime": {"step": STEP}}
+    half = {**SPREAD, "self_ms": {"backbone.conv1": 0.5}}
+    split, splits = {"eager": half}, {"eager": SPREAD, "onnx_runtime": SPREAD}
+    with (
+        measured_so(night.engine, trial.digest, latency=latency, split=split, gates=[gate]),
+        measured_so(night.engine, ready.digest(ready.the_teacher()), latency=latency, split=splits),
+    ):
+        found = get(app, night.whole, trial.number)
+    parts = {part["path"]: part for part in found["parts"]}
+    assert parts["backbone.conv1"]["ms"] == {"eager": 2.0, "onnx_runtime": 2.0}
+    assert parts["backbone.conv1"]["ms_left"] == {"eager": 0.5, "onnx_runtime": None}
+    assert (parts[""]["ms"]["eager"], parts[""]["ms_left"]["eager"]) == (1.0, 0.0)
+    assert parts.keys() - {part["path"] for part in plain["parts"]} == {""}, "for its time alone"
+    eager, graph = found["spreads"]
+    sums = {"parts_ms": 3.0, "profiled_ms": 4.0, "step_ms": 2.5, "runs": 9}
+    assert eager == {
+        "probe": "eager", "teacher": sums, "left": {**sums, "parts_ms": 0.5}, "why": None
+    }  # fmt: skip
+    assert graph == {"probe": "onnx_runtime", "teacher": sums, "left": None, "why": "asleep"}
+
+
+def test_the_milliseconds_of_a_layer_that_is_gone_are_none_and_of_a_moved_one_its_own() -> None:
+    _, found = cut_of("ostrack-small", (1,))
+    parts = {part.path: part for part in found.parts}
+    times = {f"backbone.blocks.{i}.mlp.fc1": float(i + 1) for i in range(4)}
+    here = {"latency": {"eager": {}}, "split": {"eager": {**SPREAD, "self_ms": times}}}
+    (both,) = spreads(here, here)
+    said = [both.of(parts[path]) for path in times]
+    assert said == [(1.0, 1.0), (2.0, 0.0), (3.0, 2.0), (4.0, 3.0)]
+    (old,) = spreads({"latency": {"eager": {}}}, here)
+    assert old.of(parts["backbone.blocks.2.mlp.fc1"]) == (None, 2.0)
+    (young,) = spreads(here, None)
+    assert young.of(parts["backbone.blocks.1.mlp.fc1"]) == (2.0, None)
+    assert spreads(None, None) == []
 
 
 # --- the cut itself ------------------------------------------------------------------------------

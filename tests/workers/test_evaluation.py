@@ -17,10 +17,11 @@ from tests.workers.test_tracking import moving_square
 from workers import datasets
 from workers.accuracy import RULES, Tracked, accuracy, rules_named
 from workers.boxes_file import read_boxes
-from workers.candidate import Candidate, Data
+from workers.candidate import Candidate, Data, read_measurement
 from workers.checkpoints import load_tracker, save_tracker
 from workers.datasets import DatasetError
 from workers.evaluation import Happening, evaluate, sequences
+from workers.latency import SPLITS, Split
 from workers.pruning import METHODS
 from workers.pruning._surgery import Scorer
 from workers.pruning.widths import narrowed
@@ -76,6 +77,7 @@ def test_the_whole_story_leaves_a_tracker_its_boxes_and_a_measurement(
     assert found.inherited != found.recovered
     assert set(found.seconds) == {
         "build", "cost", "latency, eager", "refit", "inherited accuracy", "recovery", "accuracy",
+        "latency by layer, eager",
     }  # fmt: skip
     assert {happening.step for happening in heard} >= set(found.seconds)
     architecture, network = load_tracker(tmp_path)
@@ -92,6 +94,48 @@ def test_the_whole_story_leaves_a_tracker_its_boxes_and_a_measurement(
     assert architecture_from_json(told["architecture"]) == candidate.architecture
     assert (told["seed"], told["recipe"]["steps"], told["data"]["dataset"]) == (0, 4, "folder")
     assert len(stored["teacher_sha256"]) == 64
+
+
+def test_a_step_that_nobody_can_look_into_is_a_note_and_no_failure(
+    candidate: Candidate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> Split:
+        raise RuntimeError("the profiler fell asleep")
+
+    quick = replace(candidate, recipe=None)
+    monkeypatch.setitem(cast(dict[str, object], SPLITS), "eager", fail)
+    found = evaluate(quick, tmp_path / "a")
+    assert (found.state, found.split, found.tracker) == ("COMPLETE", {}, tmp_path / "a")
+    last = found.gates[-1]
+    assert (last.name, last.verdict) == ("latency by layer, eager", "failed")
+    assert last.note == "RuntimeError: the profiler fell asleep"
+    monkeypatch.delitem(cast(dict[str, object], SPLITS), "eager")
+    assert "does not tell modules apart" in evaluate(quick, tmp_path / "b").gates[-1].note
+
+
+def test_what_was_measured_before_steps_were_looked_into_is_read(
+    candidate: Candidate, tmp_path: Path
+) -> None:
+    quick = replace(candidate, recipe=None)
+    now = evaluate(quick, tmp_path)
+    path = tmp_path / "measurement.json"
+    assert read_measurement(path, quick) == now
+    assert now.split["eager"].self_ms.keys() > {"backbone.conv1"}
+    older = json.loads(path.read_text())
+    del older["split"]
+    path.write_text(json.dumps(older))
+    assert read_measurement(path, quick) == replace(now, split={})
+
+
+def test_what_a_probe_keeps_for_the_end_is_gone_then(candidate: Candidate, tmp_path: Path) -> None:
+    quick = replace(candidate, recipe=None, probes=("onnx_runtime",))
+    evaluate(quick, tmp_path, until="gates")
+    assert not (tmp_path / "timed-onnx_runtime").exists(), "nobody may come back for it"
+    evaluate(replace(quick, seed=1), tmp_path, until=0)
+    assert (tmp_path / "timed-onnx_runtime").exists()
+    found = evaluate(replace(quick, seed=1), tmp_path)
+    assert found.split["onnx_runtime"].self_ms
+    assert not list(tmp_path.glob("timed-*"))
 
 
 def test_the_same_seed_gives_the_same_accuracy_and_weights(

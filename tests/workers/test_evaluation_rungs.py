@@ -46,10 +46,12 @@ def test_rung_by_rung_ends_like_one_go_and_does_nothing_twice(
     assert last.accuracy.overlap_of == whole.accuracy.overlap_of
     assert weights_in(rungs) == weights_in(tmp_path / "whole")
     assert last.latency == tested.latency  # timed once
+    assert not (tested.split or first.split or second.split)
+    assert last.split["eager"].step_ms == last.latency["eager"].step_ms
     begun = [h.step for h in heard if not h.total and h.moment is None]
     assert begun == [
         "cost", "latency, eager", "build", "refit", "inherited accuracy", "recovery", "recovery",
-        "accuracy",
+        "accuracy", "latency by layer, eager",
     ]  # fmt: skip
     assert [gate.name for gate in last.gates] == begun
     assert {path.name for path in rungs.iterdir()} == {

@@ -142,7 +142,7 @@ def measured(
     load = os.getloadavg()[0]
     with fixed_threads(threads), torch.inference_mode():
         calls = _calls(subject, geometry, track)
-        with _no_garbage_collection():
+        with no_garbage_collection():
             times = interleaved(calls, plan, synchronise=subject.synchronise, clock=clock)
     of_rounds = np.median(times["step"], axis=1) / np.median(times["reference"], axis=1)
     return Latency(
@@ -162,8 +162,8 @@ def measured(
 
 def _calls(subject: Subject, geometry: Geometry, track: Tracking | None) -> dict[str, Call]:
     branches = subject.branches
-    template = _crop(geometry.template_size, subject.inputs)
-    search = _crop(geometry.search_size, subject.inputs)
+    template = noise_crop(geometry.template_size, subject.inputs)
+    search = noise_crop(geometry.search_size, subject.inputs)
     memory = branches.template(template)
     calls: dict[str, Call] = {
         "reference": subject.reference,
@@ -175,7 +175,8 @@ def _calls(subject: Subject, geometry: Geometry, track: Tracking | None) -> dict
     return calls
 
 
-def _crop(side: int, device: torch.device) -> Tensor:
+def noise_crop(side: int, device: torch.device) -> Tensor:
+    """A crop of this size, the same at all times."""
     generator = torch.Generator().manual_seed(side)
     return torch.randn(1, 3, side, side, generator=generator).to(device)
 
@@ -247,7 +248,8 @@ def fixed_threads(threads: int) -> Iterator[None]:
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
+    """What was left is collected now, and nothing for a while."""
     enabled = gc.isenabled()
     gc.collect()
     gc.disable()

@@ -16,6 +16,7 @@ const FALLEN = { INFEASIBLE: "broke a limit", STOPPED: "stopped early", FAILED: 
 export function named(stage) {
   if (stage.name.startsWith("rung ")) return `Compared at ${stage.name}, after ${stage.steps} steps`;
   if (stage.name.startsWith("latency, ")) return `Latency (${stage.name.slice(9)})`;
+  if (stage.name.startsWith("latency by layer, ")) return `Where its time goes (${stage.name.slice(18)})`;
   return WORDS[stage.name] ?? stage.name;
 }
 

@@ -1,10 +1,8 @@
 // What was cut: the teacher's layers as bars, what remains filled; and what each layer costs.
 
-import { bar } from "./bars.js";
 import { h, s, table } from "./dom.js";
-import { figure, percent } from "./format.js";
-
-const count = (value) => (value < 1000 ? String(value) : figure(value));
+import { percent } from "./format.js";
+import { costs, count } from "./trial_costs.js";
 
 const KINDS = {
   channels: ["Width", "channels"], heads: ["Attention heads", "heads"], head_dims: ["Size of each head", "dimensions"],
@@ -80,32 +78,4 @@ function picture(title, items, said, tall) {
   });
   return h("div", { class: "wide", tabindex: "0", role: "region", "aria-label": `Picture: ${title}` },
     s("svg", { class: "cut", role: "img", "aria-label": `${said} Each bar is a place in the network's order, as high as the teacher's; what remains is filled.`, width, height: base + 20, viewBox: `0 0 ${width} ${base + 20}` }, drawn));
-}
-
-/** Costs by layer: those inside a layer that may be left out together, the others by two steps of their path. */
-function costs(cut) {
-  const groups = new Map();
-  for (const part of cut.parts) {
-    const layer = cut.layers.find((one) => part.path === one.path || part.path.startsWith(`${one.path}.`));
-    const name = layer?.path ?? (part.path.split(".").slice(0, 2).join(".") || "the tracker itself");
-    const group = groups.get(name) ?? { path: name, macs: 0, macs_left: 0, parameters: 0, parameters_left: 0, gone: layer && !layer.kept };
-    for (const figureName of ["macs", "macs_left", "parameters", "parameters_left"]) group[figureName] += part[figureName];
-    groups.set(name, group);
-  }
-  const rows = [...groups.values()];
-  return h("div", {}, h("h3", {}, "What each layer costs"),
-    h("p", { class: "quiet" }, "The outline is the teacher's, what remains is filled."),
-    table(costColumns(rows), rows, { caption: "MACs a frame and parameters by layer" }),
-    h("details", {}, h("summary", {}, `All ${cut.parts.length} modules`),
-      table([["Kind", (one) => one.kind], ...costColumns(cut.parts)].map((one, i, all) => (i === 0 ? all[1] : i === 1 ? all[0] : one)), cut.parts, { caption: "MACs a frame and parameters by module" })));
-}
-
-function costColumns(rows) {
-  const most = { macs: Math.max(1, ...rows.map((one) => one.macs)), parameters: Math.max(1, ...rows.map((one) => one.parameters)) };
-  const of = (name, title) => [
-    [title, (one) => bar([[one[`${name}_left`] / most[name], "--accent"]], { outline: one[name] ? one[name] / most[name] : null, width: 110 })],
-    ["Left", (one) => (one[name] ? `${count(one[`${name}_left`])} of ${count(one[name])}` : "–"), { class: "number" }],
-    ["Removed", (one) => (one[name] ? percent(1 - one[`${name}_left`] / one[name]) : "–"), { class: "number" }],
-  ];
-  return [["Layer", (one) => [one.path || "the tracker itself", one.gone ? " (left out)" : ""], { class: "path" }], ...of("macs", "MACs a frame"), ...of("parameters", "Parameters")];
 }
