@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.compression import Compression
 from service.errors import Problem
 from service.json_text import check_json, storable_text
 from service.logs import about
@@ -50,6 +51,7 @@ def protect(
 ) -> None:
     """``hosts``: the names this service answers to (None: any, where every caller has a token);
     ``origins``: other sites whose pages may call; ``uploads``: path prefix -> bytes of a body."""
+    app.add_middleware(Compression)
     app.add_middleware(ReadableText)
     if callers is not None and strangers is not None:
         app.add_middleware(RateLimits, callers=callers, strangers=strangers)

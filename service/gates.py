@@ -82,6 +82,7 @@ class _Counted:
     lock: threading.Lock = field(default_factory=threading.Lock)
     events: int = -1
     numbers: Numbers = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    ways: Counter[tuple[str, ...]] = field(default_factory=Counter)  # the stages that they came to
     came: Counter[str] = field(default_factory=Counter)
     fell: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # stage, state, reason
     example: dict[tuple[str, str, str], int] = field(default_factory=dict)
@@ -90,13 +91,15 @@ class _Counted:
 
     def add(self, row: Row[Any], seconds: Seconds, rungs: Sequence[int]) -> None:
         """One more trial that has ended."""
-        came, fell = _way(row, seconds, rungs)
-        self.came.update(came)
+        known = row.reason.startswith(MEASURED_BEFORE)
+        fate = (row.state, row.holds, row.rung, known, row.reason.startswith(_LOST))
+        came, fell = _way(*fate, tuple(seconds), tuple(rungs))
+        self.ways[came] += 1
         if fell is not None:
             key = (fell, row.state, _kind(row.state, row.reason))
             self.fell[key] += 1
             self.example[key] = max(row.number, self.example.get(key, 0))
-        if not row.reason.startswith(MEASURED_BEFORE):  # it was spent then, not now
+        if not known:  # it was spent then, not now
             for name, value in seconds.items():
                 self.seconds.setdefault(name, []).append(value)
 
@@ -140,6 +143,9 @@ def _catch_up(connection: Connection, job_id: str, counted: _Counted, rungs: Seq
         for row in rows.values():
             counted.add(row, {}, rungs)
     counted.numbers = np.union1d(ended, counted.numbers)
+    counted.came = Counter()
+    for way, count in counted.ways.items():
+        counted.came.update(dict.fromkeys(way, count))
 
 
 def _parts(numbers: Numbers) -> Iterator[list[int]]:
@@ -175,30 +181,34 @@ def _seconds(
 # --- one trial -----------------------------------------------------------------------------------
 
 
-def _way(row: Row[Any], seconds: Seconds, rungs: Sequence[int]) -> tuple[list[str], str | None]:
+@lru_cache(10_000)  # most of 50,000 trials have gone one of a few ways
+def _way(
+    state: str,
+    holds: bool,
+    rung: int | None,
+    known: bool,
+    lost: bool,
+    took: tuple[str, ...],
+    rungs: tuple[int, ...],
+) -> tuple[tuple[str, ...], str | None]:
     """The stages that a trial came to, and the one at which it fell, if it did."""
-    ended_well = row.state == "COMPLETE"
-    if row.reason.startswith(MEASURED_BEFORE):
-        return [KNOWN], None if ended_well and row.holds else KNOWN
-    gates = _in_order(tuple(seconds))
-    reached = 0 if row.rung is None else min(row.rung + 1, len(rungs))
-    came = [*gates, *(rung_name(i) for i in range(reached))]
+    ended_well = state == "COMPLETE"
+    if known:
+        return (KNOWN,), None if ended_well and holds else KNOWN
+    gates = tuple(sorted(took, key=_place))
+    reached = 0 if rung is None else min(rung + 1, len(rungs))
+    came = (*gates, *(rung_name(i) for i in range(reached)))
     if ended_well:
-        return ([*came, LIMITS], LIMITS) if not row.holds else (came, None)
-    if row.state == "STOPPED" and reached:
+        return ((*came, LIMITS), LIMITS) if not holds else (came, None)
+    if state == "STOPPED" and reached:
         return came, rung_name(reached - 1)
-    if row.reason.startswith(_LOST):
-        return [*came, LOST], LOST
-    return (came, gates[-1]) if gates else ([*came, UNRECORDED], UNRECORDED)
+    if lost:
+        return (*came, LOST), LOST
+    return (came, gates[-1]) if gates else ((*came, UNRECORDED), UNRECORDED)
 
 
 def rung_name(rung: int) -> str:
     return f"rung {rung}"
-
-
-@lru_cache(1_000)
-def _in_order(gates: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(sorted(gates, key=_place))
 
 
 def _place(gate: str) -> int:
@@ -216,6 +226,7 @@ _WHY = (  # what early stopping says, without places and numbers of trials
 _NUMBER = re.compile(r"\d[\d.,]*(?:e[+-]?\d+)?(?=\W|[kMGTm]?\b|$)")
 
 
+@lru_cache(10_000)
 def _kind(state: str, reason: str) -> str:
     """A reason without what differs from trial to trial."""
     said = reason.removeprefix(f"{MEASURED_BEFORE}; ")

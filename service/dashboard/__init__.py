@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from service.compression import compressed
+
 FOLDER = Path(__file__).parent
 _IMPORT = re.compile(r"""^import\b[^"]*?from\s+"(\.[^"]+)";""", re.MULTILINE)
 MEDIA_TYPES: Mapping[str, str] = {
@@ -30,6 +32,7 @@ PAGES: Mapping[str, tuple[str, str]] = {
     "/webhooks": ("webhooks", "Webhooks"),
     "/tokens": ("tokens", "Tokens"),
     "/jobs/new": ("new", "New search"),
+    "/jobs/tune": ("tune", "Tune a recipe"),
     "/jobs/{job_id}": ("job", "Job"),
     "/jobs/{job_id}/trials/{number}": ("trial", "Trial"),
 }
@@ -42,6 +45,7 @@ class Asset:
 
     content: bytes
     media_type: str
+    gzipped: bytes
 
 
 @cache
@@ -50,9 +54,13 @@ def assets() -> Mapping[str, Asset]:
     root = FOLDER / "static"
     files = sorted(file for file in root.rglob("*") if file.suffix in MEDIA_TYPES)
     return {
-        file.relative_to(root).as_posix(): Asset(file.read_bytes(), MEDIA_TYPES[file.suffix])
+        file.relative_to(root).as_posix(): _asset(file.read_bytes(), MEDIA_TYPES[file.suffix])
         for file in files
     }
+
+
+def _asset(content: bytes, media_type: str) -> Asset:
+    return Asset(content, media_type, compressed(content, level=9))
 
 
 @cache

@@ -41,8 +41,8 @@ def _liking(kind: str, asked: Sequence[tuple[str, float]]) -> float:
 
 
 def names_version(if_none_match: str | None, tag: str) -> bool:
-    """Whether an If-None-Match names this ETag."""
+    """Whether an If-None-Match names this ETag; here a weak one is as good (RFC 9110, 13.1.2)."""
     if if_none_match is None:
         return False
     named = [each.strip().removeprefix("W/") for each in if_none_match.split(",")]
-    return "*" in named or tag in named
+    return "*" in named or tag.removeprefix("W/") in named

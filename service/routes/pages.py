@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 from service import dashboard
+from service.compression import accepts_gzip
 from service.errors import not_found
 
 router = APIRouter(include_in_schema=False)
@@ -16,7 +17,7 @@ POLICY = (
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _PAGE = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
-_FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
+_FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
 
 
 def _shows(path: str) -> Callable[[], HTMLResponse]:
@@ -31,9 +32,12 @@ for _path, (_name, _title) in dashboard.PAGES.items():
 
 
 @router.get("/static/{digest}/{path:path}")
-def load_asset(digest: str, path: str) -> Response:
+def load_asset(digest: str, path: str, request: Request) -> Response:
     """A file by its name, which is looked up; of another version it is no more there."""
     asset = dashboard.assets().get(path)
     if asset is None or digest != dashboard.digest():
         raise not_found("file of the dashboard", path[:100])
-    return Response(asset.content, media_type=asset.media_type, headers=_FOR_EVER)
+    if not accepts_gzip(request.headers.getlist("accept-encoding")):
+        return Response(asset.content, media_type=asset.media_type, headers=_FOR_EVER)
+    headers = {**_FOR_EVER, "Content-Encoding": "gzip"}
+    return Response(asset.gzipped, media_type=asset.media_type, headers=headers)

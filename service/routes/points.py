@@ -93,7 +93,8 @@ def read_job_points(
     """All trials of a search as points over any two metrics; with `since`, what has changed."""
     with reading(service.engine) as connection:
         job = seen_search(connection, caller, job_id)
-        headers = {"ETag": f'"{job.events}"', "Cache-Control": "private, no-cache"}
+        # Weak: it stands for the same answer in any coding.
+        headers = {"ETag": f'W/"{job.events}"', "Cache-Control": "private, no-cache"}
         if names_version(if_none_match, headers["ETag"]):
             return Response(status_code=304, headers=headers)
         found = read_points(connection, service.of_trials, job, x or None, y or None, since)

@@ -150,7 +150,7 @@ def test_since_now_there_is_nothing_and_since_a_new_state_everything(
 
 def test_points_are_sent_again_only_when_something_has_happened(night: Night, app: FastAPI) -> None:
     tag = answer(app, night.whole).headers["etag"]
-    assert tag == f'"{night.whole.events}"'
+    assert tag == f'W/"{night.whole.events}"'
     again = answer(app, night.whole, 304, headers={"If-None-Match": tag})
     assert again.content == b"" and again.headers["etag"] == tag
 
