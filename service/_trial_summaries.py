@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Table, and_, func, or_, select, update
 from service import _optuna_tables as optuna_tables
 from service._coordinates import minimised, perfect_hypervolume
 from service._frozen_trials import load_trials
+from service._timings import put_timings
 from service._upserts import put
 from service.database import RungRow
 from service.front import Front
@@ -63,6 +64,7 @@ def put_rows(
             found = ranges_of(connection, trials[row["number"]])
             row["ranges_json"] = json.dumps(found)
     put(connection, SUMMARIES, rows, "job_id", "number")
+    put_timings(connection, job_id, frozen, rows)
     left = before - set(front.numbers) - trials.keys()
     if left:
         connection.execute(

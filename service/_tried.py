@@ -7,6 +7,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from search_spaces import Sampled
+from service._device_figures import TIMED, timed
 from service._kept import AGAIN, ReachedRung
 from service.plan import Plan
 from service.samplers import Asked
@@ -67,6 +68,8 @@ def kept_of(plan: Plan, tried: Tried) -> dict[str, Any]:
     if not found:
         return {}
     attrs = {name: found[name] for name in KEPT if name in found}
+    if latencies := timed(found):
+        attrs[TIMED] = latencies
     if tried.known is not None:  # the table of measurements keeps the first one
         attrs[AGAIN] = {k: v for k, v in found.items() if v != tried.known.get(k) and k not in _OWN}
     return {**attrs, **plan.figures(found), **plan.interval(found)}

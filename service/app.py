@@ -14,6 +14,7 @@ from service.routes import (
     artefacts,
     audit,
     catalogue,
+    devices,
     events,
     fronts,
     gates,
@@ -92,7 +93,7 @@ def routes() -> APIRouter:
     router = APIRouter()
     # fronts before jobs: /jobs/compare is no job's id
     run = (fronts, points, gates, jobs, trials, layers, artefacts, replays, recipes, events)
-    rest = (schedules, trackers, catalogue, webhooks, tokens, owners, audit, health)
+    rest = (schedules, trackers, devices, catalogue, webhooks, tokens, owners, audit, health)
     for noun in (*run, *rest):
         router.include_router(noun.router)
     return router

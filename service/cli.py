@@ -22,6 +22,7 @@ from service.commands import (
     dataset,
     db,
     demo,
+    devices,
     doctor,
     download,
     evaluate,
@@ -72,6 +73,7 @@ app.command("resume")(verbs.resume)
 app.command("stop")(verbs.stop)
 app.command("cancel")(verbs.cancel)
 app.command("download")(download.download)
+app.command("devices")(devices.devices)
 app.command("spec-schema")(spec_schema.spec_schema)
 app.command("up")(up.up)
 app.command("api")(api.api)

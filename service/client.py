@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from service._client_devices import Device, Devices, WholeDevice
 from service._client_errors import Address, ClientError
 from service._client_job import JobHandle, pages, several
 from service._client_naming import find_job
@@ -43,9 +44,9 @@ from service._client_values import (
 )
 
 __all__ = [
-    "DEFAULT_URL", "ENDED", "HELD", "Artefact", "Artefacts", "Client", "ClientError", "Event",
-    "Front", "FrontPoint", "Growth", "Importances", "Job", "JobHandle", "Preview", "Trial",
-    "TunedRecipe", "TuningTrial", "WholeTrial", "client_from",
+    "DEFAULT_URL", "ENDED", "HELD", "Artefact", "Artefacts", "Client", "ClientError", "Device",
+    "Event", "Front", "FrontPoint", "Growth", "Importances", "Job", "JobHandle", "Preview", "Trial",
+    "TunedRecipe", "TuningTrial", "WholeDevice", "WholeTrial", "client_from",
 ]  # fmt: skip
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -165,3 +166,8 @@ class Client:
     def trackers(self) -> Trackers:
         """What a search can start from."""
         return Trackers(self._transport)
+
+    @property
+    def devices(self) -> Devices:
+        """Where latencies were measured."""
+        return Devices(self._transport)

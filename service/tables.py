@@ -115,6 +115,54 @@ class TrialSummaryRow(Base):
     )
 
 
+class TimingRow(Base):
+    """What a probe measured of a trial, where a trial was really timed; made from the record with
+    its row above."""
+
+    __tablename__ = "timings"
+    job_id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    probe: Mapped[str] = mapped_column(_NAME, primary_key=True)
+    device_id: Mapped[str] = mapped_column(String(16))
+    at: Mapped[datetime]  # when its trial ended
+    digest: Mapped[str] = mapped_column(String(128))  # of its candidate
+    threads: Mapped[int]
+    median_ms: Mapped[float]  # of a step
+    p10_ms: Mapped[float]
+    p90_ms: Mapped[float]
+    spread: Mapped[float | None]  # of the rounds' medians
+    before_job: Mapped[str | None] = mapped_column(String(80))  # the last that timed the same there
+    before_number: Mapped[int | None]
+    change: Mapped[float | None]  # since then, a share of what it was
+    __table_args__ = (
+        ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_timings_job_id", ondelete="CASCADE"),
+        Index("ix_timings_device", "job_id", "device_id", "at"),
+        Index("ix_timings_digest", "digest", "device_id", "at"),
+    )
+
+
+class JobDeviceRow(Base):
+    """What all timings of a job on one device come to: so a list of devices reads few rows, however
+    many trials there are, and only those of jobs that its reader may see."""
+
+    __tablename__ = "job_devices"
+    job_id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    device_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    name: Mapped[str]  # as probes report it
+    machine: Mapped[str]
+    cores: Mapped[str]
+    trials: Mapped[int]
+    first_at: Mapped[datetime]
+    last_at: Mapped[datetime]
+    told_json: Mapped[str]  # threads, versions; by probe how many, and how they are spread
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["job_id"], ["jobs.id"], name="fk_job_devices_job_id", ondelete="CASCADE"
+        ),
+        Index("ix_job_devices_device", "device_id", "last_at"),
+    )
+
+
 class OwnerRow(Base):
     """Who jobs belong to, and how much of the queue may be theirs."""
 

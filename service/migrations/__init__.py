@@ -12,7 +12,7 @@ from sqlalchemy import Connection, inspect, text
 from search_spaces._errors import ParetrackError
 
 VERSIONS = "paretrack_version"  # the table that says where a database is; Optuna has its own
-HEAD = "0002"  # the newest revision
+HEAD = "0003"  # the newest revision
 _FIRST = "0001"
 _BEFORE_REVISIONS = "leases"  # a table of databases that were made before there were revisions
 

@@ -18,7 +18,9 @@ from fastapi.routing import iter_route_contexts
 from sqlalchemy import Engine, Table, insert, select
 
 from service import dashboard, jobs, tokens, webhooks
+from service._device_figures import Told
 from service._schedule_rows import Schedule, Terms, new_id, put_new
+from service._timings import JOB_DEVICES
 from service.calendar import Calendar
 from service.callers import Caller, Role, role_from_word
 from service.database import writing
@@ -80,6 +82,8 @@ viewer     GET     /api/v1/trackers
 viewer     GET     /api/v1/trackers/{name}
 submitter  PUT     /api/v1/trackers/{name}
 submitter  DELETE  /api/v1/trackers/{name}
+viewer     GET     /api/v1/devices
+viewer     GET     /api/v1/devices/{device_id}
 viewer     GET     /api/v1/datasets
 viewer     GET     /api/v1/early-stopping
 viewer     GET     /api/v1/objectives
@@ -124,6 +128,7 @@ THEIRS: Mapping[str, str] = {
     "/api/v1/jobs/{job_id}": "job",
     "/api/v1/schedules/{schedule_id}": "schedule",
     "/api/v1/trackers/{name}": "tracker",
+    "/api/v1/devices/{device_id}": "device",
     "/api/v1/webhooks/{webhook_id}": "webhook",
     "/api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}": "delivery",
     "/api/v1/tokens/{token_id}": "token",
@@ -175,10 +180,16 @@ def beas(engine: Engine) -> dict[str, str]:
             "archived_at": None,
         }  # fmt: skip
         connection.execute(insert(cast(Table, TeacherRow.__table__)), teacher)
+        device = {
+            "job_id": job.id, "device_id": "0123456789abcdef", "name": "beas device",
+            "machine": "", "cores": "", "trials": 1, "first_at": now, "last_at": now,
+            "told_json": Told().to_text(),
+        }  # fmt: skip
+        connection.execute(insert(JOB_DEVICES), device)
     token, _ = tokens.create(engine, name="beas", owner="bea", role=Role.VIEWER, by="test")
     return {
         "job": job.id, "schedule": schedule.id, "tracker": "beas-tracker", "webhook": hook.id,
-        "delivery": delivery, "token": token.id,
+        "delivery": delivery, "token": token.id, "device": "0123456789abcdef",
     }  # fmt: skip
 
 

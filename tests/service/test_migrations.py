@@ -41,6 +41,32 @@ CONTENT: dict[str, dict[str, list[dict[str, Any]]]] = {
             {"owner": "ada", "key": "k", "body_sha256": "s", "job_id": None, "created_at": THEN}
         ],
     },
+    "0003": {
+        "jobs": [
+            {
+                "id": "a", "kind": "search", "name": "a", "owner": "ada", "project": None,
+                "tracker": "siamrpn", "priority": 0, "state": "SUCCEEDED", "reason": "",
+                "spec_json": "{}", "summary_json": "{}", "version": 1, "events": 0, "attempts": 1,
+                "not_before": None, "queued_at": THEN, "created_at": THEN, "started_at": THEN,
+                "ended_at": THEN, "archived_at": None, "schedule_id": None,
+            }
+        ],
+        "timings": [
+            {
+                "job_id": "a", "number": 3, "probe": "eager", "device_id": "0123456789abcdef",
+                "at": THEN, "digest": "d", "threads": 1, "median_ms": 2.0, "p10_ms": 1.9,
+                "p90_ms": 2.4, "spread": None, "before_job": None, "before_number": None,
+                "change": None,
+            }
+        ],
+        "job_devices": [
+            {
+                "job_id": "a", "device_id": "0123456789abcdef", "name": "a processor",
+                "machine": "", "cores": "", "trials": 1, "first_at": THEN, "last_at": THEN,
+                "told_json": "{}",
+            }
+        ],
+    },
 }  # fmt: skip
 
 
