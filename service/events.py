@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 class Event:
     """Something that happened to a trial, for whoever watches."""
 
-    kind: str  # asked, progress, rung, finished
+    kind: str  # asked, progress, rung, finished; taken_up: of the job, with number -1
     number: int
     state: str = ""
     note: str = ""
     values: Mapping[str, float] = field(default_factory=dict)
     happening: "Happening | None" = None  # the worker's own account, with kind "progress"
+    spent: Mapping[str, float] = field(default_factory=dict)  # of the job's budget, until now
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,11 +47,15 @@ class Journal:
         self._events: list[Told] = []
         self._now: dict[int, dict[str, Any]] = {}  # what those that run are going through
         self._shown: dict[str, Any] = {}  # in the summary of a job that has no study
+        self._spent: Mapping[str, float] = {}  # of the budget, by the last that was heard
         self._news = False  # since the last batch
 
     def hear(self, event: Event) -> None:
         """What the search says; progress is told with the next batch, and only the latest."""
         self._news = True
+        self._spent = event.spent or self._spent
+        if event.kind == "taken_up":
+            return
         if event.kind == "progress":
             self._now[event.number] = _progress(event)
             return
@@ -88,7 +92,12 @@ class Journal:
             study = find_study(connection, self._job)
             return () if study is None else untold(connection, self._job, study)
 
+        def spent(connection: Connection) -> Mapping[str, float]:
+            said: Mapping[str, float] = jobs.known(connection, self._job).summary.get("spent", {})
+            return said
+
         found = self._written(missing)
+        self._spent = self._written(spent)  # until the search has counted it from the record
         self._changed |= set(found)
         if found:  # rows never change without an event: readers keep what they read by its number
             self._events.append(("taken_up", {"trials": len(found)}))
@@ -117,7 +126,7 @@ class Journal:
             if about is not None:
                 study, attrs = about
                 moved = put_rows(connection, self._job, study, attrs, numbers)
-                shown = summary(connection, self._job, attrs)
+                shown = summary(connection, self._job, attrs) | {"spent": self._spent}
             told = [*events, *(("front", {"number": number}) for number in moved)]
             if told:
                 jobs.add_events(connection, self._job, told)

@@ -54,7 +54,7 @@ def search(
     """
     job = _Search(plan, reach, record, pool, watch, clock)
     job.view.learn(earlier, plan.sampled)
-    job.view.enqueue([*plan.job.first, *opening], plan.sampled)
+    job.view.enqueue([*plan.first, *opening], plan.sampled)
     job.take_up()
     while not (reason := job.over(wish())):
         job.fill(wish())
@@ -76,8 +76,8 @@ class _Search:
         clock: Callable[[], float],
     ) -> None:
         self.plan, self.reach, self.record, self.pool = plan, reach, record, pool
-        self.watch = watch
         self.spending = Spending(plan.job.budget, clock)
+        self.watch = self.spending.telling(watch)
         self.stored = record.trials()
         self.view = plan.view(len(self.stored))
         self.stopping = plan.stopping()
@@ -87,8 +87,7 @@ class _Search:
         self.cancelled: set[str] = set()  # tickets that nobody waits for any more
         self.waiting: dict[int, Tried] = {}
         self.guesses = Guesses()
-        self.failures = 0
-        self.exhausted = False
+        self.failures, self.exhausted = 0, False
         self.digests = {str(trial.user_attrs["digest"]) for trial in self.stored}
 
     # --- beginning, and beginning again -------------------------------------------------------
@@ -118,6 +117,8 @@ class _Search:
         times = begun_again(self.record, [t.number for t in running], reached, training)
         for trial in running:
             self._resume(trial, reached.get(trial.number), training.get(trial.number, 0), times)
+        if self.stored:
+            self.watch(Event("taken_up", -1))
 
     def _recall(self, trial: FrozenTrial, at: ReachedRung | None) -> None:
         self.spending.states[str(trial.user_attrs["state"])] += 1
@@ -364,7 +365,7 @@ class _Search:
         constraints = self.plan.constraints(known) if known else {}
         attrs: dict[str, Any] = {"state": state, "reason": reason, "flag": flag}
         attrs |= kept_of(self.plan, tried)
-        self.spending.states[state] += 1
+        self.spending.ended(tried.number, state)
         attrs |= self.spending.attrs()
         ordered = None if values is None else list(values.values())
         self.record.finish(tried.number, OPTUNA_STATES[state], ordered, constraints, attrs)

@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from service.events import Watch
 from service.job import Budget
 
 MEASURED_BEFORE = "measured before"  # the reason of a trial that cost nothing: its answer was known
@@ -24,6 +26,7 @@ class Spending:
         self.hypervolume = 0.0
         self._earlier_seconds = 0.0
         self._moved_at = 0  # feasible candidates that had been asked for when the front last moved
+        self._asked_then = 0  # all of them; what of these is infeasible in the end was not feasible
         self.cpu_seconds = 0.0
         self.gpu_seconds = 0.0
         self._work: dict[int, tuple[float, float]] = {}  # seconds of CPUs and GPUs, by trial
@@ -37,7 +40,9 @@ class Spending:
         for trial in ended:
             if trial.user_attrs[HYPERVOLUME] > best:
                 best = trial.user_attrs[HYPERVOLUME]
-                self._moved_at = _feasible_begun_before(stored, trial)
+                before = _begun_before(stored, trial)
+                self._asked_then = len(before)
+                self._moved_at = sum(t.user_attrs.get("state") != "INFEASIBLE" for t in before)
         for trial in ended:
             if not trial.user_attrs["reason"].startswith(MEASURED_BEFORE):
                 self._worked(trial.number, trial.user_attrs)
@@ -48,9 +53,15 @@ class Spending:
         """A worker's answer; a later one of the same trial contains the earlier."""
         self._worked(number, measurement)
 
+    def ended(self, number: int, state: str) -> None:
+        """What became of a trial; they are numbered as they were asked for."""
+        self.states[state] += 1
+        self._moved_at -= state == "INFEASIBLE" and number < self._asked_then
+
     def front_is(self, hypervolume: float) -> None:
         if hypervolume > self.hypervolume:
             self.hypervolume, self._moved_at = hypervolume, self.feasible
+            self._asked_then = self.asked
 
     def recall(self, hypervolume: float) -> None:
         """The front after what the record says; when it moved is known from there."""
@@ -82,6 +93,24 @@ class Spending:
         """What a trial that ends now says of its job."""
         return {HYPERVOLUME: self.hypervolume, SECONDS: round(self.seconds, 3)}
 
+    @property
+    def since_gain(self) -> int:
+        """Candidates that have not moved the front; none before anything is on it."""
+        return self.feasible - self._moved_at if self.hypervolume else 0
+
+    def told(self) -> dict[str, float]:
+        """For whoever looks on. How many were asked for, and the front, are told elsewhere."""
+        return {
+            "seconds": round(self.seconds, 3),
+            "cpu_seconds": round(self.cpu_seconds, 3),
+            "gpu_seconds": round(self.gpu_seconds, 3),
+            "since_gain": self.since_gain,
+        }
+
+    def telling(self, watch: Watch) -> Watch:
+        """The same watcher, who hears with every event what is spent."""
+        return lambda event: watch(replace(event, spent=self.told()))
+
     # --- whether that is all ------------------------------------------------------------------
 
     def all_asked(self) -> bool:
@@ -100,15 +129,15 @@ class Spending:
             return f"the GPU time is spent ({budget.gpu_seconds:g} s)"
         if _reached(self.hypervolume, budget.hypervolume):
             return f"the front has reached hypervolume {budget.hypervolume:g}"
-        if self.hypervolume and _reached(self.feasible - self._moved_at, budget.plateau):
+        if _reached(self.since_gain, budget.plateau):
             return f"{budget.plateau} candidates have not moved the front"
         return ""
 
 
-def _feasible_begun_before(stored: Sequence[FrozenTrial], ended: FrozenTrial) -> int:
+def _begun_before(stored: Sequence[FrozenTrial], ended: FrozenTrial) -> list[FrozenTrial]:
     end = ended.datetime_complete
-    feasible = [t.datetime_start for t in stored if t.user_attrs.get("state") != "INFEASIBLE"]
-    return sum(start is not None and end is not None and start <= end for start in feasible)
+    assert end is not None
+    return [t for t in stored if t.datetime_start is not None and t.datetime_start <= end]
 
 
 def _reached(figure: float, bound: float | None) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from service.commands._budget_words import budget_text
 from service.commands._search_report import shown_figure
 from service.terminal import table
 from workers.documents import plain
@@ -57,6 +58,7 @@ def job_table(found: "list[Job]") -> "Table":
             job.id,
             job.state.lower(),
             progress_text(job),
+            budget_text(job.summary),
             str(job.summary.get("front_size", "-")),
             _share(job.summary.get("hypervolume")),
             ", ".join(job.labels),
@@ -64,7 +66,7 @@ def job_table(found: "list[Job]") -> "Table":
         ]
         for job in found
     ]
-    columns = ("job", "state", "trials", "front", "hypervolume", "labels", "submitted")
+    columns = ("job", "state", "trials", "budget", "front", "hypervolume", "labels", "submitted")
     return table(columns, rows)
 
 

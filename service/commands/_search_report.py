@@ -40,6 +40,8 @@ class _Seen:
     complete: dict[int, Mapping[str, float]] = field(default_factory=dict)
 
     def hear(self, event: "Event") -> None:
+        if event.kind == "taken_up":
+            return
         state, values, note = self.told.pop(event.number, ("", {}, ""))
         values = event.values or values
         if event.happening is not None:

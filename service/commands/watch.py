@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from service.commands._budget_words import budget_text
 from service.commands._calling import JobName, figures_text, progress_text, service_client, shown
 from service.commands._options import Json
 from service.commands._recipe_report import recipe_line, recipe_table
@@ -58,7 +59,9 @@ def _follow(job: "JobHandle", view: "_View") -> None:
 
     view.look()
     if not view.is_live:
-        view.terminal.say(f"{job.id} {job.state.lower()}: {progress_text(job.now)}")
+        budget = budget_text(job.now.summary)
+        said = f"{progress_text(job.now)}" + (f"; {budget}" if budget != "-" else "")
+        view.terminal.say(f"{job.id} {job.state.lower()}: {said}")
     told: queue.Queue[Any] = queue.Queue()
     if job.now.has_ended or job.state == HELD:
         return
@@ -177,7 +180,8 @@ def _progress(job: "Job") -> tuple[float, float, str, str]:
     states = job.summary.get("states", {})
     done = sum(states.values()) - states.get("INFEASIBLE", 0) - states.get("RUNNING", 0)
     total = job.summary.get("budget", {}).get("trials") or 1
-    note = ", ".join(f"{count} {state.lower()}" for state, count in states.items())
+    counts = ", ".join(f"{count} {state.lower()}" for state, count in states.items())
+    note = f"{counts}; {budget_text(job.summary)}" if counts else ""
     doing = [text for one in job.summary.get("now", ()) if (text := _doing(one))]
     if doing and job.summary["now"][0].get("number") is None:  # before the first trial
         note = doing[0]

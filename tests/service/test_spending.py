@@ -32,6 +32,8 @@ def test_a_later_answer_contains_the_earlier_ones_of_its_trial() -> None:
     spending.answered(4, spent(1.0, device="cuda:0"))
 
     assert (spending.cpu_seconds, spending.gpu_seconds) == (11.0, 1.0)
+    said = {"seconds": 0.0, "cpu_seconds": 11.0, "gpu_seconds": 1.0, "since_gain": 0}
+    assert spending.told() == said
 
 
 @pytest.mark.parametrize(

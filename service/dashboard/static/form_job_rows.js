@@ -1,8 +1,9 @@
 // One job in a list: as a card while it is worked on, as a row else.
 
+import { budgetBars } from "./budget.js";
 import { h, put } from "./dom.js";
-import { ago, digits, moment, seconds } from "./format.js";
-import { labelOf, told } from "./form_metrics.js";
+import { ago, digits, moment, seconds, told } from "./format.js";
+import { labelOf } from "./form_metrics.js";
 import { thumbnail } from "./thumb.js";
 
 const address = (job) => `/jobs/${encodeURIComponent(job.id)}`;
@@ -73,35 +74,11 @@ const waits = (job) => ({ QUEUED: "waits for a controller", PAUSED: "waits to be
 
 // --- how far it is ------------------------------------------------------------------------------
 
-/** Candidates by what became of them. Infeasible ones do not use up the budget. */
-export function counts(summary) {
-  const states = summary.states ?? {};
-  const ended = Object.entries(states).reduce((sum, [state, many]) => sum + (["RUNNING", "INFEASIBLE"].includes(state) ? 0 : many), 0);
-  return { ended, running: states.RUNNING ?? 0, infeasible: states.INFEASIBLE ?? 0, asked: summary.asked ?? 0 };
-}
-
-/** What has been used of each bound of a budget, from 0 to 1: [[share, words]]. */
-export function used(job) {
-  const { summary } = job, budget = summary.budget ?? job.spec.budget ?? {}, found = counts(summary);
-  const shares = [];
-  if (budget.trials) shares.push([found.ended / budget.trials, `${found.ended} of ${budget.trials} candidates`]);
-  if (budget.seconds && job.started_at) {
-    const ran = ((job.ended_at ? new Date(job.ended_at) : Date.now()) - new Date(job.started_at)) / 1000;
-    shares.push([ran / budget.seconds, `${seconds(ran)} of ${seconds(budget.seconds)}`]);
-  }
-  if (budget.asked) shares.push([found.asked / budget.asked, `${found.asked} of ${budget.asked} of all kinds`]);
-  if (budget.hypervolume) shares.push([(summary.hypervolume ?? 0) / budget.hypervolume, `hypervolume ${digits(summary.hypervolume ?? 0)} of ${budget.hypervolume}`]);
-  return shares;
-}
-
 function progress(job) {
-  const shares = used(job), found = counts(job.summary);
-  if (!shares.length) return h("p", { class: "quiet small" }, "begins");
-  const most = Math.min(1, Math.max(...shares.map(([share]) => share)));
-  const beside = [found.running ? `${found.running} on their way` : "", found.infeasible ? `${found.infeasible} infeasible beside them` : ""];
-  return h("div", {},
-    h("progress", { max: 1, value: most, "aria-label": `Of the budget of ${job.name}` }),
-    h("p", { class: "small" }, [...shares.map(([, words]) => words), ...beside].filter(Boolean).join(" · ")));
+  const bars = budgetBars(job), states = job.summary.states ?? {};
+  if (!bars || !job.summary.asked) return h("p", { class: "quiet small" }, "begins");
+  const beside = [[states.RUNNING, "on their way"], [states.INFEASIBLE, "infeasible beside them"]];
+  return h("div", {}, bars, h("p", { class: "small quiet" }, beside.filter(([many]) => many).map(([many, words]) => `${many} ${words}`).join(" · ")));
 }
 
 /** The most accurate point that the summary has. */
@@ -113,9 +90,12 @@ function bestOf(summary) {
 function best(job, known) {
   const { metrics, hypervolume } = job.summary, point = bestOf(job.summary);
   if (!point || !metrics) return null;
-  const said = metrics.map((name, at) => `${at ? "" : `${labelOf(known, name).toLowerCase()} `}${told(known, name, point[at])}`);
+  const said = metrics.map((name, at) => `${lowered(labelOf(known, name))} ${told(known, name, point[at])}`);
   return h("p", {}, `Best: ${said.join(", ")}; hypervolume ${digits(hypervolume ?? 0)}`);
 }
+
+// "Average overlap" in the middle of a sentence, and "MACs a frame".
+const lowered = (label) => (/^[A-Z][a-z]/.test(label) ? label[0].toLowerCase() + label.slice(1) : label);
 
 function doing(job) {
   const now = job.summary.now ?? [];

@@ -1,8 +1,9 @@
 // The head of a job's page: what it is, how far it is, and what may be done to it.
 
 import { ask, may, send } from "./api.js";
+import { budgetBars } from "./budget.js";
 import { confirmed, h, put, save } from "./dom.js";
-import { figure, ago, moment, percent, seconds } from "./format.js";
+import { figure, ago, moment, percent } from "./format.js";
 import { editDialog } from "./job_edit.js";
 
 const ENDED = ["SUCCEEDED", "FAILED", "CANCELLED"];
@@ -79,26 +80,10 @@ async function table(path, id) {
   save(await answer.blob(), `${id}.csv`);
 }
 
-/** Trials that pass the tests before training use the budget up. */
+/** Of each bound; trials that pass the tests before training use the budget up. */
 function progress(job) {
-  const { asked = 0, states = {}, budget } = job.summary;
-  if (!budget?.trials) return null;
-  const used = asked - (states.INFEASIBLE ?? 0);
-  const words = `${used} of ${budget.trials} trials`;
-  return h("div", {},
-    h("progress", { max: budget.trials, value: Math.min(used, budget.trials), "aria-label": `Budget used: ${words}` }),
-    h("p", {}, words, limits(budget),
-      Object.entries(states).map(([state, count]) => h("span", { class: "quiet" }, ` · ${count} ${state.toLowerCase()}`))));
-}
-
-function limits(budget) {
-  const bounds = [
-    ["seconds", (value) => `${seconds(value)} of time`], ["cpu_seconds", (value) => `${seconds(value)} of processors`],
-    ["gpu_seconds", (value) => `${seconds(value)} of GPUs`], ["hypervolume", (value) => `a hypervolume of ${percent(value)}`],
-    ["plateau", (value) => `${value} trials that move nothing`],
-  ];
-  const said = bounds.filter(([name]) => budget[name] !== null && budget[name] !== undefined).map(([name, words]) => words(budget[name]));
-  return said.length ? `, at most ${said.join(", ")}` : "";
+  const states = Object.entries(job.summary.states ?? {}).map(([state, count]) => `${count} ${state.toLowerCase()}`);
+  return [budgetBars(job), states.length ? h("p", { class: "quiet" }, states.join(" · ")) : null];
 }
 
 /** What runs now, one line each. */
