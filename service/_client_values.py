@@ -316,6 +316,9 @@ class Preview:
     costs: tuple[CostRange, ...]
     limits: tuple[LimitSeen, ...]
     seconds: float | None
+    trials: int  # that are trained at most
+    asked: int  # of all kinds at most
+    first: int  # of them, those that the job names
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,17 +4,18 @@ can cost, whether its limits can be held.
 ``look`` needs torch and the teacher's weights. So it runs in a process beside the API.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from search_spaces import ParetrackError
 from service.beside import Beside
 from service.errors import Problem
-from service.job import Job, job_from_json
+from service.job import Job, JobError, job_from_json
 from service.recipe_job import RecipeJob, recipe_job_from_json
-from service.recipe_tuning import looked_up
 from service.settings import Settings
+from service.tuning_words import looked_up
 from workers.documents import plain
 
 COUNTED = ("macs_frame", "parameters", "peak_memory")  # costs that need no device
@@ -121,16 +122,30 @@ def _asked(beside: Beside, kind: str, job: Job | RecipeJob, settings: Settings) 
             "smaller space, or ask again",
             headers={"Retry-After": "30"},
         )
+    if "refused" in found:
+        raise JobError(found["refused"], found["at"])
     return found
 
 
 def look_at(job: Mapping[str, Any], home: str) -> dict[str, Any]:
     """What that process does when it is asked for a search."""
-    return look(job_from_json(job), Settings(home=Path(home), database_url=None))
+    return _told(lambda: look(job_from_json(job), Settings(home=Path(home), database_url=None)))
 
 
 def look_at_tuning(job: Mapping[str, Any], home: str) -> dict[str, Any]:
     """The same for a tuning."""
     settings = Settings(home=Path(home), database_url=None)
-    candidate, ranges = looked_up(recipe_job_from_json(job), settings)
-    return {"family": candidate.architecture.family, "varied": list(ranges)}
+
+    def found() -> dict[str, Any]:
+        candidate, ranges = looked_up(recipe_job_from_json(job), settings)
+        return {"family": candidate.architecture.family, "varied": list(ranges)}
+
+    return _told(found)
+
+
+def _told(found: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The same, or what is wrong and in which field: between processes go values, not errors."""
+    try:
+        return found()
+    except ParetrackError as error:
+        return {"refused": str(error), "at": getattr(error, "at", "")}

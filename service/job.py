@@ -1,16 +1,47 @@
 """A job: one search as a user asks for it. Plain data, checked when it is read."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from typing import Any, TypeVar, get_type_hints
 
 from search_spaces import ArchitectureError, ParetrackError, value_from_json
 
 SEARCH = "search"  # the kind of such jobs, in the queue and in the API
 
 
+_STEP = re.compile(r"\.(\w+)|\[(\d+)\]")  # of the way in a message, "Job.budget.trials"
+
+OF_A_TRIAL = re.compile(r"[^/]+/\d{1,9}")
+
+T = TypeVar("T")
+
+
 class JobError(ParetrackError):
-    """A job that cannot be run as it was asked for."""
+    """A job that cannot be run as it was asked for. ``at``: a JSON pointer to the field of its
+    document that is to blame, where one is."""
+
+    def __init__(self, message: str, at: str = "") -> None:
+        super().__init__(message)
+        self.at = at
+
+
+def pointer(*way: str | int) -> str:
+    """The way to a field as a JSON pointer."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in way)
+
+
+@contextmanager
+def blamed(*way: str | int) -> Iterator[None]:
+    """What is wrong inside is the fault of this field of a job, unless it knows a nearer one."""
+    try:
+        yield
+    except JobError as error:
+        error.at = error.at or pointer(*way)
+        raise
+    except ParetrackError as error:
+        raise JobError(str(error), pointer(*way)) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +99,9 @@ class Job:
     warm_start: tuple[str, ...] = ()  # names of earlier jobs of the same space
     fronts: tuple[str, ...] = ()  # of these earlier jobs; what is on them is tried first
     remeasure: bool = False  # latencies that earlier jobs have measured, on the device as it is now
-    first: tuple[Mapping[str, Any], ...] = ()  # parameters to try before all others
+    # To try before all others: parameters, or JOB/NUMBER of a trial of an earlier job, whose
+    # parameters stand there as soon as that is looked up.
+    first: tuple[Mapping[str, Any] | str, ...] = ()
     opening: int = 12  # candidates of every size to begin with, evenly narrowed or nearly so
     at_once: int | None = None  # candidates on their way together; None: what the pool holds
     device: str = "cpu"
@@ -78,6 +111,9 @@ class Job:
     def __post_init__(self) -> None:
         check_name(self.name)
         _demand(bool(self.costs), "costs", "at least one cost", list(self.costs))
+        for number, said in enumerate(self.first):
+            fits = not isinstance(said, str) or OF_A_TRIAL.fullmatch(said) is not None
+            _demand(fits, f"first[{number}]", "JOB/NUMBER of a trial, or its parameters", said)
         _demand(self.steps >= 0, "steps", "0 or more", self.steps)
         rising = all(a < b for a, b in zip(self.rungs, self.rungs[1:], strict=False))
         fits = all(0 <= rung < max(self.steps, 1) for rung in self.rungs)
@@ -85,6 +121,7 @@ class Job:
         _demand(rising and fits, "rungs", wanted, list(self.rungs))
         drawn = self.sampler_seed is None or self.sampler_seed >= 0
         _demand(drawn, "sampler_seed", "0 or more", self.sampler_seed)
+        _demand(self.refit >= 0, "refit", "0 or more", self.refit)
         _demand(self.opening >= 0, "opening", "0 or more", self.opening)
         some = self.at_once is None or self.at_once >= 1
         _demand(some, "at_once", "at least 1", self.at_once)
@@ -112,12 +149,36 @@ def check_name(name: str) -> None:
 
 def job_from_json(data: Any) -> Job:
     """The job that a document describes; an error names the field in the way."""
+    return read_as(Job, data)
+
+
+def read_as(kind: type[T], data: Any, *way: str | int) -> T:
+    """What a job's document, or the part of it at the end of ``way``, describes."""
     try:
-        return value_from_json(Job, data)
+        return value_from_json(kind, data)
     except ArchitectureError as error:  # what it calls anything that does not fit
-        raise JobError(str(error)) from error
+        raise JobError(str(error), pointer(*way, *_way(kind, data, str(error)))) from error
+
+
+def _way(kind: Any, data: Any, message: str) -> list[str | int]:
+    """To what a message of value_from_json is about: it begins with the way to a field; where
+    that has unknown or lacks known ones, the first of them is meant."""
+    way = _steps(message.partition(": ")[0])
+    for step in way:
+        hints = get_type_hints(kind) if is_dataclass(kind) else {}
+        kind = hints.get(str(step))
+        data = data.get(step) if isinstance(data, Mapping) else None
+    if not is_dataclass(kind) or not isinstance(data, Mapping):
+        return way
+    required = [f.name for f in fields(kind) if f.default is f.default_factory is MISSING]
+    unknown = sorted(str(name) for name in set(data) - {f.name for f in fields(kind)})
+    return [*way, *[*unknown, *sorted(set(required) - set(data))][:1]]
+
+
+def _steps(way: str) -> list[str | int]:
+    return [name or int(number) for name, number in _STEP.findall(way)]
 
 
 def _demand(holds: bool, name: str, wanted: str, got: Any) -> None:
     if not holds:
-        raise JobError(f"{name}: expected {wanted}, got {got!r}")
+        raise JobError(f"{name}: expected {wanted}, got {got!r}", pointer(*_steps(f".{name}")))

@@ -16,7 +16,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from search_spaces import Layers, Range
 from service._python_source import tree_of
-from service.job import Budget, Job, Where
+from service.job import OF_A_TRIAL, Budget, Job, Where
 from service.recipe_job import MOST_TRIALS, RecipeJob
 from service.recipe_tuning import LEAST_STEPS
 from workers._accuracy_rules import RULES
@@ -24,6 +24,7 @@ from workers.documents import plain
 from workers.metrics import METRICS
 from workers.teachers import names as teachers
 
+FIRST = rf"^{OF_A_TRIAL.pattern}$"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
 
@@ -53,7 +54,8 @@ ABOUT: Mapping[type[Any], Mapping[str, str]] = {
         "fronts": "Earlier jobs; what is on their fronts is tried first.",
         "remeasure": "Measure latencies that earlier jobs have measured again, on the device as it "
         "is now.",
-        "first": "Parameters of candidates to be tried before all others.",
+        "first": "To be tried before all others: parameters of candidates, or JOB/NUMBER of a "
+        "trial of an earlier search over the same space.",
         "opening": "Candidates of every size to begin with.",
         "at_once": "Candidates on their way together. Default: what the workers hold.",
         "device": "Where candidates are trained: cpu, cuda or cuda:N.",
@@ -228,6 +230,7 @@ def _narrowed() -> Mapping[tuple[type[Any], str], Schema]:
         (Job, "recovery"): {"enum": names_in("workers.recovery", "RECOVERIES")},
         (Job, "refit"): {"minimum": 0},
         (Job, "probes"): _each({"enum": names_in("workers.latency", "PROBES")}),
+        (Job, "first"): _each({"type": ["object", "string"], "pattern": FIRST}),
         (Job, "opening"): {"minimum": 0},
         (Job, "at_once"): whole,
         (RecipeJob, "name"): name,

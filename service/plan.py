@@ -8,23 +8,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search_spaces import (
-    Architecture,
-    Sampled,
-    Space,
-    default_space,
-    largest,
-    sample,
-    size,
-    smallest,
-    space_from_json,
-)
+from search_spaces import Sampled, Space, largest, sample, size, smallest
 from service import early_stopping, samplers
 from service._coordinates import minimised, perfect_hypervolume
-from service.job import Job, JobError, Where
-from service.recipes import recovery_recipe
+from service._points import OutsideSpaceError
+from service.job import Job, JobError, Where, blamed
+from service.job_words import (
+    at_rungs_of,
+    check_words,
+    limits_of,
+    objectives_of,
+    probes_of,
+    recipe_of,
+    space_of,
+)
 from service.settings import Settings
-from workers.metrics import Limit, Metric, check_limits, limit_from_text, metric, value
+from workers.metrics import Limit, Metric, metric, value
 
 if TYPE_CHECKING:
     from workers.candidate import Candidate, Data
@@ -55,6 +54,18 @@ class Plan:
     folder: str  # of the job's files: a path, or a URL that all workers can open
 
     # --- what is tried ------------------------------------------------------------------------
+
+    @property
+    def first(self) -> list[Mapping[str, Any]]:
+        """The parameters that the job names, to be tried before all others."""
+        for number, said in enumerate(self.job.first):
+            if isinstance(said, str):  # who has the earlier job's record has put them there
+                raise JobError(
+                    f"first[{number}]: {said!r} names a trial that was not looked up; give its "
+                    "parameters",
+                    f"/first/{number}",
+                )
+        return [said for said in self.job.first if not isinstance(said, str)]
 
     def sampled(self, trial: Any) -> Sampled:
         """The point of the space that a trial's parameters mean."""
@@ -241,68 +252,43 @@ def plan(job: Job, settings: Settings, folder: str | None = None) -> Plan:
     """The job made ready, or an error about the first thing in it that cannot be."""
     from workers import datasets
     from workers.checkpoints import load_tracker, weights_sha256
-    from workers.evaluation import check_names
     from workers.teachers import find
 
-    teacher = find(job.teacher)
-    architecture, network = load_tracker(teacher)
-    limits = tuple(limit_from_text(text) for text in job.limits)
-    check_limits(limits)
-    objectives = tuple(metric(name) for name in (job.accuracy, *job.costs))
-    _check_objectives(objectives, metric(job.rung_accuracy))
+    with blamed("teacher"):
+        teacher = find(job.teacher)
+        architecture, network = load_tracker(teacher)
+    limits, objectives, at_rungs = limits_of(job), objectives_of(job), at_rungs_of(job)
+    data = data_of(job.data, settings)
     made = Plan(
         job=job,
         teacher=teacher,
         teacher_sha256=weights_sha256(network.state_dict()),
         dataset_version=datasets.version(job.data.dataset),
-        space=_space(job, architecture),
+        space=space_of(job, architecture),
         objectives=objectives,
-        rung_accuracy=metric(job.rung_accuracy),
+        rung_accuracy=at_rungs,
         limits=limits,
-        recipe=_recipe(job, teacher),
-        data=data_of(job.data, settings),
-        probes=_probes(job, objectives, limits),
+        recipe=recipe_of(job, teacher),
+        data=data,
+        probes=probes_of(job, objectives, limits),
         folder=folder or str(settings.home / "jobs" / job.name),
     )
-    check_names(made.candidate(largest(made.space)))
-    made.stopping()  # unknown names, spaces too large for a sampler, parameters outside of them
-    made.view(0).enqueue(job.first, made.sampled)
+    check_words(made.candidate(largest(made.space)), job.probes)
+    _check_decides(made)
     return made
 
 
-def _space(job: Job, whole: Architecture) -> Space:
-    return default_space(whole) if job.space is None else space_from_json(whole, dict(job.space))
-
-
-def _check_objectives(objectives: tuple[Metric, ...], at_rungs: Metric) -> None:
-    first, *costs = objectives
-    if first.path[0] != "accuracy" and first.better != "higher":
-        raise JobError(f"accuracy: {first.name} is a cost; choose one such as average_overlap")
-    wrong = [m.name for m in costs if m.better == "higher"]
-    if wrong:
-        raise JobError(f"costs: {wrong[0]} is better when it is higher; choose one like macs_frame")
-    if len({m.name for m in objectives}) < len(objectives):
-        raise JobError(f"costs: {', '.join(m.name for m in costs)} names one of them twice")
-    if at_rungs.name not in ("one_step_iou", "pair_loss"):
-        raise JobError(
-            f"rung_accuracy: {at_rungs.name} is not known at a rung; choose one_step_iou or "
-            "pair_loss"
-        )
-
-
-def _recipe(job: Job, teacher: Path) -> "Recipe | None":
-    from workers.training import recipe_from_json
-
-    if job.steps == 0:
-        return None
-    if job.recipe is None:
-        return recovery_recipe(teacher, steps=job.steps)
-    if isinstance(job.recipe, str):  # a service has put its fields there when it was submitted
-        raise JobError(
-            f"recipe: {job.recipe!r} names a job of a service, which alone knows it; give the "
-            "recipe's fields (paretrack recipe JOB FILE stores them)"
-        )
-    return replace(recipe_from_json(dict(job.recipe)), steps=job.steps)
+def _check_decides(made: Plan) -> None:
+    """Whether there is who proposes and who stops, and whether what is tried first can be."""
+    with blamed("early_stopping"):
+        made.stopping()
+    with blamed("sampler"):  # one that is not there, or a space too large for it
+        view = made.view(0)
+    for number, params in enumerate(made.first):
+        try:
+            view.enqueue([params], made.sampled)
+        except OutsideSpaceError as error:
+            raise JobError(f"first[{number}]: {error}", f"/first/{number}") from error
 
 
 def data_of(asked: Where, settings: Settings) -> "Data":
@@ -310,9 +296,10 @@ def data_of(asked: Where, settings: Settings) -> "Data":
     from workers.candidate import Data
     from workers.datasets import dataset
 
-    dataset(asked.dataset)
+    with blamed("data", "dataset"):
+        dataset(asked.dataset)
     if asked.root is None and asked.dataset != "synthetic":
-        raise JobError(f"data.root: say where {asked.dataset} lies")
+        raise JobError(f"data.root: say where {asked.dataset} lies", "/data/root")
     return Data(
         dataset=asked.dataset,
         root=settings.data if asked.root is None else Path(asked.root),
@@ -322,13 +309,6 @@ def data_of(asked: Where, settings: Settings) -> "Data":
         judged_count=asked.judged_count,
         rules=asked.rules,
     )
-
-
-def _probes(job: Job, objectives: tuple[Metric, ...], limits: tuple[Limit, ...]) -> tuple[str, ...]:
-    """Those that are asked for, and those that objectives and limits cannot do without."""
-    used = [*objectives, *(metric(limit.metric) for limit in limits)]
-    needed = [m.path[1] for m in used if m.path[0] == "latency"]
-    return tuple(dict.fromkeys([*job.probes, *needed]))
 
 
 def _share_gone(

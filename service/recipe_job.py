@@ -4,8 +4,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from search_spaces import ArchitectureError, value_from_json
-from service.job import JobError, check_name
+from service.job import JobError, check_name, read_as
 from service.recipe_tuning import Tunable, TuneRequest
 
 KIND = "tune_recipe"  # of such jobs, in the queue and in the API
@@ -22,15 +21,12 @@ class RecipeJob(Tunable):
     def __post_init__(self) -> None:
         check_name(self.name)
         if not 2 <= self.trials <= MOST_TRIALS:
-            raise JobError(f"trials: expected 2 to {MOST_TRIALS}, got {self.trials}")
+            raise JobError(f"trials: expected 2 to {MOST_TRIALS}, got {self.trials}", "/trials")
 
 
 def recipe_job_from_json(data: Any) -> RecipeJob:
     """The tuning that a document describes; an error names the field in the way."""
-    try:
-        return value_from_json(RecipeJob, data)
-    except ArchitectureError as error:  # what it calls anything that does not fit
-        raise JobError(str(error)) from error
+    return read_as(RecipeJob, data)
 
 
 def request_of(job: RecipeJob, folder: Path) -> TuneRequest:

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces._errors import ParetrackError
 from service.document_file import read_object
-from service.job import Where
-from service.recipes import recovery_recipe
+from service.job import JobError, Where
 from service.settings import Settings
 
 if TYPE_CHECKING:
-    from workers.candidate import Candidate, Measurement
+    from workers.candidate import Measurement
     from workers.training import Recipe
     from workers.tuning import Tuned, Tuning, Watch
-    from workers.tuning.ranges import Range
 
 LEAST_STEPS = 3  # of a recovery whose recipe is tuned: fewer have no rungs
 REQUEST = "request.json"
@@ -25,7 +23,7 @@ REQUEST = "request.json"
 _FREE = ("out", "parallel", "seconds")
 
 
-class TuningError(ParetrackError):
+class TuningError(JobError):
     """A tuning that cannot be run as it was asked for."""
 
 
@@ -141,6 +139,7 @@ def tune_recipe(
 
 def planned(request: TuneRequest, settings: Settings) -> "Tuning":
     """The tuning that is asked for, or an error about the first thing wrong. Writes nothing."""
+    from service.tuning_words import looked_up
     from workers import datasets
     from workers.checkpoints import load_tracker, weights_sha256
     from workers.evaluation import environment
@@ -183,76 +182,6 @@ def concluded(request: TuneRequest, settings: Settings) -> TunedRecipe:
     return _judged(tuning, outcome(tuning))
 
 
-def looked_up(request: Tunable, settings: Settings) -> "tuple[Candidate, Mapping[str, Range]]":
-    """What is to be recovered, and the ranges of its recipe; every name in the request is known."""
-    from workers.evaluation import check_names
-    from workers.teachers import find
-    from workers.tuning.ranges import ranges_from_json, usual_ranges
-
-    _check(request)
-    candidate = _candidate(request, settings, find(request.teacher).absolute())
-    check_names(candidate)
-    assert candidate.recipe is not None
-    if candidate.recipe.steps < LEAST_STEPS:
-        raise TuningError(f"steps: at least {LEAST_STEPS}, got {candidate.recipe.steps}")
-    ranges = (
-        usual_ranges(candidate.recipe)
-        if request.vary is None
-        else ranges_from_json(request.vary, candidate.recipe)
-    )
-    _check_population(request, candidate.recipe, list(ranges))
-    return candidate, ranges
-
-
-def _candidate(request: Tunable, settings: Settings, teacher: Path) -> "Candidate":
-    from search_spaces import architecture_from_json
-    from service.plan import data_of
-    from workers.candidate import Candidate
-    from workers.checkpoints import load_tracker
-    from workers.training import recipe_from_json
-
-    whole = load_tracker(teacher)[0]
-    asked = request.architecture
-    architecture = whole if asked is None else architecture_from_json(dict(asked))
-    if request.recipe is None:
-        recipe = recovery_recipe(teacher, steps=request.steps)
-    else:
-        recipe = recipe_from_json(dict(request.recipe))
-    data = data_of(request.data, settings)
-    return Candidate(
-        teacher=teacher,
-        architecture=architecture,
-        kept_layers=request.kept_layers,
-        pruning=request.pruning,
-        refit=request.refit if architecture != whole else 0,
-        recovery=request.recovery,
-        recipe=recipe if request.steps is None else replace(recipe, steps=request.steps),
-        data=replace(data, root=data.root.absolute()),
-        probes=(),
-        seed=request.seed,
-    )
-
-
-def _check(request: Tunable) -> None:
-    """What can be told without looking at anything else."""
-    from workers.tuning.records import METRICS
-    from workers.tuning.request import SCHEDULERS
-
-    asked = {
-        "scheduler": (request.scheduler, SCHEDULERS),
-        "metric": (request.metric, tuple(METRICS)),
-    }
-    for what, (name, known) in asked.items():
-        if name not in known:
-            raise TuningError(f"no {what} {name!r} for recipes; choose {' or '.join(known)}")
-    if request.trials < 2:
-        raise TuningError(
-            f"trials: at least 2, the starting recipe being the first, got {request.trials}"
-        )
-    if request.seconds is not None and request.seconds <= 0:
-        raise TuningError(f"the time for a tuning is over 0, got {request.seconds:g} seconds")
-
-
 def _check_cpus(request: Tunable) -> None:
     """A Ray of this machine would wait in vain for more than there are."""
     cpus, wanted = os.cpu_count() or 1, (request.parallel or 1) * request.threads
@@ -275,23 +204,6 @@ def _check_out(out: Path) -> None:
             raise TuningError(
                 f"{out} exists and is not a recipe that could be replaced ({error}); name another"
             ) from error
-
-
-def _check_population(request: Tunable, recipe: "Recipe", names: list[str]) -> None:
-    """What PBT multiplies has to be a number at the start."""
-    from workers.tuning.ranges import Between, hyper_parameters, ranges_from_json
-
-    if not names:
-        raise TuningError("nothing to vary: say what, with its least and most")
-    if request.scheduler != "pbt" or request.vary is None:
-        return
-    ranges, known = ranges_from_json(request.vary, recipe), hyper_parameters(recipe)
-    for name in names:
-        if isinstance(ranges[name], Between) and known[name] is None:
-            raise TuningError(
-                f"{name} is nothing at the start, and pbt changes numbers step by step: "
-                "give the starting recipe a number, or choose asha"
-            )
 
 
 def _claim(request: TuneRequest, tuning: "Tuning") -> None:

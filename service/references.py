@@ -1,18 +1,20 @@
-"""What a job takes over from earlier ones: the cut of a trial, a recipe that was tuned.
+"""What a job takes over from earlier ones: the cut of a trial, a recipe that was tuned, the
+parameters of trials to begin with.
 
 It is put into the job's document when that is submitted, so that the job says by itself what it
 is, whatever becomes of the other.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from service import jobs
 from service.callers import Caller, visible
-from service.job import JobError
+from service.first_trials import Origin, in_service, origins, with_params
+from service.job import JobError, blamed
 from service.jobs import JOBS, StoredJob
 from service.recipe_job import KIND as TUNING
 from service.teachers import OF_A_TRIAL
@@ -23,15 +25,28 @@ _OF_A_CANDIDATE = ("kept_layers", "pruning", "refit", "recovery", "recipe")
 _OF_A_JOB = ("teacher", "data")
 
 
-def filled_in(connection: Connection, caller: Caller, spec: Mapping[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Filled:
+    """A document with what its references mean, and the trials that ``first`` named, by place."""
+
+    spec: dict[str, Any]
+    first: Mapping[int, Origin] = field(default_factory=dict)
+
+
+def filled_in(connection: Connection, caller: Caller, spec: Mapping[str, Any]) -> Filled:
     """The document with what its references mean; what it says itself stands."""
     found = dict(spec)
     if isinstance(found.get("of"), str):
         said = {name: value for name, value in found.items() if value is not None}
-        found = {**_cut_of(connection, caller, found["of"]), **said}
+        with blamed("of"):
+            found = {**_cut_of(connection, caller, found["of"]), **said}
     if isinstance(found.get("recipe"), str):
-        found["recipe"] = _tuned_by(connection, caller, found["recipe"])
-    return found
+        with blamed("recipe"):
+            found["recipe"] = _tuned_by(connection, caller, found["recipe"])
+    if not isinstance(found.get("first"), list):
+        return Filled(found)
+    named = origins(found["first"], found.get("teacher"), in_service(connection, caller))
+    return Filled({**found, "first": with_params(found["first"], named)}, named)
 
 
 def _cut_of(connection: Connection, caller: Caller, name: str) -> dict[str, Any]:

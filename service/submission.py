@@ -14,12 +14,13 @@ from service._kept import find_measurement
 from service.beside import Beside
 from service.callers import Caller, Role, visible
 from service.checking import looked_at, tuning_looked_at
-from service.database import reading, writing
+from service.database import DatabaseError, reading, writing
 from service.errors import Fault, Problem
-from service.job import SEARCH, Job, job_from_json
+from service.first_trials import Origin, explained
+from service.job import SEARCH, Job, JobError, blamed, job_from_json, pointer
 from service.jobs import JOBS, NewJob, StoredJob
-from service.recipe_job import RecipeJob, recipe_job_from_json
-from service.references import filled_in
+from service.recipe_job import recipe_job_from_json
+from service.references import Filled, filled_in
 from service.settings import Settings
 
 
@@ -92,32 +93,34 @@ def checked(
         with reading(engine) as connection:
             full = filled_in(connection, caller, spec)
             look = (_search if kind == SEARCH else _tuning)(connection, settings, caller, full)
-        return Checked(full["name"], full, look(beside))  # no transaction: it may take a minute
-    except Problem:
+        seen = look(beside)  # no transaction: it may take a minute
+        return Checked(full.spec["name"], full.spec, seen)
+    except (Problem, DatabaseError):
         raise
     except ParetrackError as error:
         raise invalid(error) from error
 
 
-def _tuning(
-    connection: Connection, settings: Settings, caller: Caller, spec: Mapping[str, Any]
-) -> Look:
-    job = _check_paths(connection, settings, caller, recipe_job_from_json(spec))
+def _tuning(connection: Connection, settings: Settings, caller: Caller, full: Filled) -> Look:
+    job = _check_paths(connection, settings, caller, recipe_job_from_json(full.spec))
     return lambda beside: tuning_looked_at(beside, job, settings)
 
 
-def _search(
-    connection: Connection, settings: Settings, caller: Caller, spec: Mapping[str, Any]
-) -> Look:
-    asked = job_from_json(spec)
+def _search(connection: Connection, settings: Settings, caller: Caller, full: Filled) -> Look:
+    asked = job_from_json(full.spec)
     _check_earlier(connection, caller, asked)
     job = _check_paths(connection, settings, caller, asked)
-    return lambda beside: _search_looked_at(beside, job, settings)
+    return lambda beside: _search_looked_at(beside, job, settings, full.first)
 
 
-def _search_looked_at(beside: Beside, job: Job, settings: Settings) -> dict[str, Any]:
+def _search_looked_at(
+    beside: Beside, job: Job, settings: Settings, first: Mapping[int, Origin]
+) -> dict[str, Any]:
     """As any search is looked at; one whose limits cannot be held is refused."""
-    seen = looked_at(beside, replace(job, warm_start=(), fronts=()), settings)
+    try:
+        seen = looked_at(beside, replace(job, warm_start=(), fronts=()), settings)
+    except JobError as error:
+        raise explained(error, first, job.space) from error
     for number, limit in enumerate(seen["limits"]):
         if limit["satisfiable"] is False:
             detail = f"no candidate of this space can hold {limit['limit']}: {limit['note']}"
@@ -127,13 +130,9 @@ def _search_looked_at(beside: Beside, job: Job, settings: Settings) -> dict[str,
 
 
 def invalid(error: ParetrackError) -> Problem:
-    """What is wrong with a job, and in which field: its messages begin with that."""
-    message = str(error)
-    field = message.partition(":")[0]
-    known = {*Job.__dataclass_fields__, *RecipeJob.__dataclass_fields__}
-    is_field = field.partition(".")[0].partition("[")[0] in known
-    pointer = "/spec/" + field.replace(".", "/") if is_field else "/spec"
-    return Problem("invalid", message, [Fault(message, pointer=pointer)])
+    """What is wrong with a job, and in which field, where one is to blame."""
+    at = error.at if isinstance(error, JobError) else ""
+    return Problem("invalid", str(error), [Fault(str(error), pointer=f"/spec{at}")])
 
 
 def _check_earlier(connection: Connection, caller: Caller, job: Job) -> None:
@@ -144,14 +143,15 @@ def _check_earlier(connection: Connection, caller: Caller, job: Job) -> None:
             seen = found is not None and caller.may_see(found.owner, found.project)
             if found is None or not seen or found.kind != SEARCH:
                 detail = f"{field}: no search {name!r} that you may see; give the id of one"
-                raise Problem("invalid", detail, [Fault(detail, pointer=f"/spec/{field}/{number}")])
+                raise JobError(detail, pointer(field, number))
 
 
 def _check_paths(
     connection: Connection, settings: Settings, caller: Caller, job: teachers.Asked
 ) -> teachers.Asked:
     """Files of the machine are the operator's to name. The job with the folder of its teacher."""
-    found = teachers.resolved(connection, settings, job, caller)
+    with blamed("teacher"):
+        found = teachers.resolved(connection, settings, job, caller)
     if caller.role == Role.OPERATOR:
         return found
     shipped = teachers.shipped_names()
@@ -161,10 +161,10 @@ def _check_paths(
             "of a tracker that you uploaded, or JOB/NUMBER of a trial that you may see; only an "
             "operator may name a folder"
         )
-        raise Problem("invalid", detail, [Fault(detail, pointer="/spec/teacher")])
+        raise JobError(detail, "/teacher")
     if job.data.root is not None:
         detail = "data.root: only an operator may name a folder; leave it out"
-        raise Problem("invalid", detail, [Fault(detail, pointer="/spec/data/root")])
+        raise JobError(detail, "/data/root")
     return found
 
 

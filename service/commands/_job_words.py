@@ -54,6 +54,10 @@ Like = Annotated[
 FrontOf = Annotated[
     list[str] | None, typer.Option("--front-of", help="An earlier job; its front is tried first.")
 ]
+First = Annotated[
+    list[str] | None,
+    typer.Option("--first", help="JOB/NUMBER of an earlier trial, tried first. Repeatable."),
+]
 Set = Annotated[
     str | None, typer.Option("--dataset", help=f"To learn from and judge on. [{Where.dataset}]")
 ]
@@ -78,6 +82,7 @@ class JobWords:
     space: Path | None = None
     like: list[str] | None = None
     front_of: list[str] | None = None
+    first: list[str] | None = None
     dataset: str | None = None
     root: Path | None = None
     count: int | None = None
@@ -90,7 +95,8 @@ class JobWords:
             "name": self.name, "teacher": self.teacher, "limits": self.limit,
             "accuracy": self.accuracy, "costs": self.cost, "sampler": self.sampler,
             "early_stopping": self.early_stopping, "steps": self.steps,
-            "warm_start": self.like, "fronts": self.front_of, "seed": self.seed,
+            "warm_start": self.like, "fronts": self.front_of, "first": self.first,
+            "seed": self.seed,
             "budget": {
                 "trials": self.trials, "seconds": self.minutes and 60 * self.minutes,
                 "plateau": self.plateau,

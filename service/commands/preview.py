@@ -32,6 +32,8 @@ def preview(
         f"{seen.family}: {seen.size:.3g} candidates ({seen.layers_free} layers and "
         f"{seen.widths_free} widths are free)"
     )
+    named = f"; {seen.first} of them named by first" if seen.first else ""
+    terminal.say(f"at most {seen.asked} are tried, {seen.trials} of them to the end{named}")
     for each in seen.limits:
         can = {True: "can be held", False: "cannot be held", None: "may be held"}[each.satisfiable]
         terminal.say(f"{each.limit}: {can}; {each.note}")

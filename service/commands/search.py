@@ -10,6 +10,7 @@ from search_spaces import ParetrackError
 from service.commands._job_words import (
     Accuracy,
     Costs,
+    First,
     FrontOf,
     JobWords,
     Like,
@@ -37,11 +38,13 @@ from service.commands._search_report import (
 )
 from service.commands.dataset import made_ready
 from service.hands import Hands, open_pool
-from service.job import Job, job_from_json
+from service.job import Job, JobError, job_from_json
 from service.settings import Settings, read_settings
 from service.terminal import Terminal
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from service.controller import Finished
     from service.events import Watch
     from service.recorded import RecordedJob
@@ -78,6 +81,7 @@ def search(
     space: SpaceFile = None,
     like: Like = None,
     front_of: FrontOf = None,
+    first: First = None,
     dataset: Set = None,
     root: Root = None,
     count: Count = None,
@@ -99,11 +103,12 @@ def search(
     words = JobWords(
         name=name, teacher=teacher, limit=limit, cost=cost, accuracy=accuracy, trials=trials,
         minutes=minutes, plateau=plateau, sampler=sampler, early_stopping=early_stopping,
-        steps=steps, space=space, like=like, front_of=front_of, dataset=dataset, root=root,
-        count=count, train_count=train_count, seed=seed,
+        steps=steps, space=space, like=like, front_of=front_of, first=first, dataset=dataset,
+        root=root, count=count, train_count=train_count, seed=seed,
     )  # fmt: skip
     wanted = job_from_json(job_document(what, words))
     needs = {"cpus": cpus, "gpus": gpus, "resources": _amounts(resource or [])}
+    wanted = _begun_with(wanted, settings)
     made_ready(_data(wanted, settings), True, terminal)
     hands_open = open_pool(
         hands, settings, parallel=parallel, threads=threads, needs=needs, say=terminal.say
@@ -134,15 +139,38 @@ def _data(job: Job, settings: Settings) -> "Data":
     return data_of(job.data, settings)
 
 
+def _begun_with(job: Job, settings: Settings) -> Job:
+    """The job with the parameters of the trials of earlier ones that it names, which must fit."""
+    from service.first_trials import explained, filled_here
+    from service.plan import plan
+
+    if not any(isinstance(said, str) for said in job.first):
+        return job
+    engine = _database(settings)
+    try:
+        found, named = filled_here(engine, job)
+    finally:
+        engine.dispose()
+    try:
+        plan(found, settings)
+    except JobError as error:
+        raise explained(error, named, found.space) from error
+    return found
+
+
+def _database(settings: Settings) -> "Engine":
+    from service.database import embedded_url, open_database
+
+    return open_database(settings.database_url or embedded_url(settings.home / "paretrack.db"))
+
+
 def _run(
     job: Job, settings: Settings, pool: "Pool", watch: "Watch", terminal: Terminal
 ) -> "tuple[Finished, RecordedJob]":
     from service.controller import run_job
-    from service.database import embedded_url, open_database
     from service.recorded import read_job
 
-    url = settings.database_url or embedded_url(settings.home / "paretrack.db")
-    engine = open_database(url)
+    engine = _database(settings)
     try:
         finished = run_job(job, settings, engine, pool, watch=watch, say=terminal.say)
         return finished, read_job(engine, job.name)

@@ -9,6 +9,7 @@ from service.commands._calling import service_client, shown
 from service.commands._job_words import (
     Accuracy,
     Costs,
+    First,
     FrontOf,
     JobWords,
     Like,
@@ -57,6 +58,7 @@ def submit(
     space: SpaceFile = None,
     like: Like = None,
     front_of: FrontOf = None,
+    first: First = None,
     dataset: Set = None,
     root: Root = None,
     count: Count = None,
@@ -76,8 +78,8 @@ def submit(
     words = JobWords(
         name=name, teacher=teacher, limit=limit, cost=cost, accuracy=accuracy, trials=trials,
         minutes=minutes, plateau=plateau, sampler=sampler, early_stopping=early_stopping,
-        steps=steps, space=space, like=like, front_of=front_of, dataset=dataset, root=root,
-        count=count, train_count=train_count, seed=seed,
+        steps=steps, space=space, like=like, front_of=front_of, first=first, dataset=dataset,
+        root=root, count=count, train_count=train_count, seed=seed,
     )  # fmt: skip
     spec = checked(job_document(what, words))
     terminal = Terminal(as_json)

@@ -12,14 +12,16 @@ from service import jobs, submission
 from service.callers import Caller, visible
 from service.database import reading, writing
 from service.errors import Fault, Problem, not_found
-from service.job import SEARCH, job_from_json
+from service.job import SEARCH
 from service.job_schema import job_schema, recipe_job_schema
 from service.jobs import JOBS, LABELS, StoredJob
 from service.routes._deps import ServiceDep, Submitter, Viewer
 from service.routes._headers import names_version
 from service.routes._if_match import IfMatch, etag_of, version_read
+from service.routes._job_summary import Summary
 from service.routes._newest import cut, newest_first, place_of
 from service.routes._pages import Cursor, Limit, Page
+from service.routes._preview import Preview, preview_of
 from service.routes.problems import responses
 from service.submission import Asked
 
@@ -31,6 +33,14 @@ EXAMPLE_SPEC: dict[str, JsonValue] = {
     "costs": ["macs_frame"],
     "limits": ["step_ms.onnx_runtime<=8"],
     "budget": {"trials": 40},
+}
+EXAMPLE_LONGER: dict[str, JsonValue] = {
+    "name": "ostrack under 8 ms, trial 12 longer",
+    "teacher": "ostrack-synthetic",
+    "first": ["ostrack-under-8-ms-3f9c0a17be/12"],
+    "steps": 400,
+    "early_stopping": "none",
+    "budget": {"trials": 1, "asked": 1},
 }
 EXAMPLE_TUNING: dict[str, JsonValue] = {
     "name": "a recipe for trial 12",
@@ -55,6 +65,7 @@ class JobCreate(BaseModel):
         json_schema_extra={
             "examples": [
                 {"spec": EXAMPLE_SPEC, "labels": ["release-3"], "priority": 0},
+                {"spec": EXAMPLE_LONGER},
                 {"kind": "tune_recipe", "spec": EXAMPLE_TUNING},
             ]
         },
@@ -103,9 +114,7 @@ class JobPublic(BaseModel):
     state: State
     reason: str = Field(description="Why it is in this state.")
     spec: dict[str, JsonValue]
-    summary: dict[str, JsonValue] = Field(
-        description="Counts by state, budget, front in small, what runs now; a few seconds old."
-    )
+    summary: Summary
     version: int = Field(description="Also in the ETag; send it as If-Match to change the job.")
     events: int = Field(description="The number of its last event.")
     attempts: int
@@ -116,36 +125,6 @@ class JobPublic(BaseModel):
     archived_at: datetime | None
     schedule_id: str | None
     links: dict[str, str]
-
-
-class CostRangePublic(BaseModel):
-    """What a cost can be over the space."""
-
-    metric: str
-    unit: str
-    smallest: float
-    teacher: float
-
-
-class LimitPublic(BaseModel):
-    """Whether a limit can be held."""
-
-    limit: str
-    satisfiable: bool | None = Field(description="null: only a measurement can tell.")
-    note: str
-
-
-class Preview(BaseModel):
-    """What a job would meet."""
-
-    family: str
-    teacher: dict[str, float] = Field(description="As an earlier job measured it; else empty.")
-    size: float = Field(description="Candidates in the space.")
-    layers_free: int
-    widths_free: int
-    costs: list[CostRangePublic]
-    limits: list[LimitPublic]
-    seconds: float | None = Field(description="Judging by earlier jobs; null: there are none.")
 
 
 def public(job: StoredJob, request: Request) -> JobPublic:
@@ -228,17 +207,7 @@ def preview_job(body: JobCreate, service: ServiceDep, caller: Viewer) -> Preview
         detail += "is queued is checked when it is submitted"
         raise Problem("invalid", detail, [Fault(detail, pointer="/kind")])
     found = submission.checked(service.engine, service.settings, service.beside, caller, body.spec)
-    seen, trials = found.seen, job_from_json(found.spec).budget.trials
-    with reading(service.engine) as connection:
-        teacher = submission.teacher_known(connection, seen["digests"][0])
-        pace = submission.seconds_a_trial(connection, caller, seen["family"])
-    return Preview(
-        **{name: seen[name] for name in ("family", "size", "layers_free", "widths_free")},
-        costs=[CostRangePublic(**cost) for cost in seen["costs"]],
-        limits=[LimitPublic(**limit) for limit in seen["limits"]],
-        teacher=teacher,
-        seconds=None if pace is None else pace * trials,
-    )
+    return preview_of(service.engine, caller, found)
 
 
 # --- looking -----------------------------------------------------------------------------------

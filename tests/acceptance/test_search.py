@@ -85,6 +85,26 @@ def test_killed_and_started_again_a_search_ends_with_a_front(
     assert picture.std() > 10
 
 
+def test_a_trial_of_an_earlier_search_is_trained_longer_and_nothing_else_is(
+    paretrack: Command, job: Path, tmp_path: Path
+) -> None:
+    words = [job, "--early-stopping", "none", "--trials", 2, "--json"]
+    night = paretrack("search", *words, "--name", "night")
+    assert night.code == 0, night.err
+    trial = json.loads(night.out)["trials"][-1]
+
+    spec = written(tmp_path / "longer.json", tmp_path, steps=8, budget={"trials": 1, "asked": 1})
+    of = f"night/{trial['number']}"
+    ran = paretrack("search", spec, "--first", of, "--early-stopping", "none", "--json")
+    assert ran.code == 0, ran.err
+    (longer,) = json.loads(ran.out)["trials"]
+    assert longer["params"] == trial["params"]
+
+    for first, said in {"nights/0": "no job named 'nights'", "night/99": "has no trial 99"}.items():
+        refused = paretrack("search", spec, "--name", "other", "--first", first)
+        assert (refused.code, said in " ".join(refused.err.split())) == (2, True), refused.err
+
+
 def check(found: dict[str, Any], before: list[tuple[int, dict[str, Any]]]) -> None:
     trials = found["trials"]
     assert found["front"]

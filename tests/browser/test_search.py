@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import onnx
@@ -138,3 +139,40 @@ def test_from_the_form_to_a_tracker_that_runs_and_a_search_every_night(
     expect(page.get_by_text("sleepless").first).to_be_visible()
     with Client(service[0]) as client:
         assert [schedule.now.name for schedule in client.schedules.list()] == ["sleepless"]
+
+
+def trials_of(url: str, job: str) -> list[dict[str, Any]]:
+    answer = httpx.get(f"{url}/api/v1/jobs/{job}/trials", timeout=60)
+    found: list[dict[str, Any]] = answer.raise_for_status().json()["items"]
+    return found
+
+
+def test_one_trial_is_recovered_longer_and_a_recipe_is_tuned_for_it(
+    page: Page, service: tuple[str, Path]
+) -> None:
+    first = begun(page, "short", service[1], trials=2)
+    expect(page.locator("h1 .state")).to_have_text("succeeded")
+    trial = next(one for one in trials_of(service[0], first) if one["state"] == "COMPLETE")
+
+    page.goto(f"/jobs/{first}/trials/{trial['number']}")
+    page.get_by_role("link", name="Tune a recipe for this trial").click()
+    expect(page.get_by_label("For the trial")).to_have_value(f"{first}/{trial['number']}")
+    expect(page.get_by_label("Name", exact=True)).to_have_value(re.compile("^recipe of short"))
+    page.go_back()
+    page.get_by_role("link", name="Recover longer").click()
+    longer = f"short, trial {trial['number']} longer"
+    expect(page.get_by_label("Name", exact=True)).to_have_value(longer)
+    expect(page.get_by_label("Tried first")).to_have_value(f"{first}/{trial['number']}")
+    expect(page.get_by_label("Steps", exact=True)).to_have_value("16")
+    expect(page.get_by_label("Early stopping", exact=True)).to_have_value("none")
+    expect(page.get_by_text("one candidate, the one that is named to be first")).to_be_visible()
+    page.get_by_role("button", name="Begin the search").click()
+    page.wait_for_url(re.compile(r"/jobs/(?!new)"))
+    expect(page.locator("h1 .state")).to_have_text("succeeded")
+    job = page.url.rpartition("/")[2]
+    (alone,) = trials_of(service[0], job)
+    assert (alone["params"], alone["state"]) == (trial["params"], "COMPLETE")
+
+    page.get_by_role("link", name="Duplicate").click()
+    params = re.compile(re.escape(next(iter(trial["params"]))))
+    expect(page.get_by_label("Tried first")).to_have_value(params)

@@ -172,11 +172,11 @@ def test_what_is_wrong_is_pointed_to_and_nothing_is_queued(
     app: FastAPI, spec: dict[str, Any]
 ) -> None:
     cases: list[tuple[dict[str, Any], str, str]] = [
-        ({"spec": {"sampler": "dice"}}, "/spec", "no sampler named 'dice'"),
-        ({"spec": {"teacher": "nobody"}}, "/spec", "nobody"),
-        ({"spec": {"limits": ["beauty<=8"]}}, "/spec", "no metric 'beauty'"),
+        ({"spec": {"sampler": "dice"}}, "/spec/sampler", "no sampler named 'dice'"),
+        ({"spec": {"teacher": "nobody"}}, "/spec/teacher", "nobody"),
+        ({"spec": {"limits": ["beauty<=8"]}}, "/spec/limits/0", "no metric 'beauty'"),
         ({"spec": {"warm_start": ["no-such-job"]}}, "/spec/warm_start/0", "no-such-job"),
-        ({"spec": {"budgets": {}}}, "/spec", "budgets"),
+        ({"spec": {"budgets": {}}}, "/spec/budgets", "budgets"),
         ({"priority": 101}, "/priority", "(got 101)"),
         ({"priority": "7"}, "/priority", "(got '7')"),
         ({"labels": [""]}, "/labels/0", "at least 1 character"),
@@ -211,6 +211,7 @@ def test_a_preview_says_what_a_job_would_meet_and_queues_nothing(
     limits = ["macs_frame<=1M", "step_ms.eager<=8"]
     found = say(app, "POST", "/jobs/preview", json={"spec": {**spec, "limits": limits}}).json()
     assert found["family"] == "siamrpn" and found["size"] == 112
+    assert (found["trials"], found["asked"], found["first"]) == (12, 120, 0)
     costs = {cost["metric"]: cost for cost in found["costs"]}
     assert 0 < costs["macs_frame"]["smallest"] < costs["macs_frame"]["teacher"]
     assert {one["limit"]: one["satisfiable"] for one in found["limits"]} == {

@@ -82,7 +82,12 @@ def test_the_jobs_of_the_tests_are_jobs(here: Bench) -> None:
         {},
         {"limits": ["macs_frame<=900k", " step_ms.eager ≤ 8 ms"], "early_stopping": "none"},
         {"costs": ["macs_frame", "parameters"], "budget": {"trials": 8, "asked": 16}},
-        {"first": [{"width.neck3": 4}], "warm_start": ["a"], "fronts": ["b"], "at_once": 2},
+        {
+            "first": [{"width.neck3": 4}, "night-3f9c0a17be/12"],
+            "warm_start": ["a"],
+            "fronts": ["b"],
+            "at_once": 2,
+        },
         {"recipe": {"steps": 2, "batch": 2}, "rungs": [0, 1], "steps": 2, "sampler": "grid"},
         {"space": {"layers": {"kept_only": [0, 2]}, "neck2": 32, "channels": 0.5, "round_to": 4}},
         {"space": None, "recipe": None, "budget": {"seconds": 60, "hypervolume": 0.5}},
@@ -119,6 +124,7 @@ def test_the_jobs_of_the_tests_are_jobs(here: Bench) -> None:
         ({"name": " .. "}, ["name"]),
         ({"name": "a/b"}, ["name"]),
         ({"pruning": "random_choice"}, ["pruning"]),
+        ({"first": [{}, "12"]}, ["first", 1]),
         ({"rungs": [0, 0]}, ["rungs"]),
     ],
 )

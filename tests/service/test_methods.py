@@ -21,7 +21,7 @@ from tests.service.searched import API, made
 
 HIDING = {  # what is written out and fits a pattern as well
     f"{API}/jobs/compare", f"{API}/jobs/preview", f"{API}/schedules/preview", f"{API}/tokens/me",
-    "/jobs/new",
+    "/jobs/new", "/jobs/tune",
 }  # fmt: skip
 
 

@@ -68,14 +68,14 @@ def get(app: FastAPI, path: str, status: int = 200) -> Any:
     [
         ({"trials": 1}, "/spec/trials", "expected 2 to 200, got 1"),
         ({"steps": 2}, "/spec/steps", "at least 3"),
-        ({"scheduler": "bohb"}, "/spec", "asha or pbt"),
-        ({"teacher": "nobody"}, "/spec", "no tracker named 'nobody'"),
-        ({"vary": {"learning_rat": None}}, "/spec", "choose from learning_rate"),
-        ({"recovery": "hope"}, "/spec", "no recovery named 'hope'"),
+        ({"scheduler": "bohb"}, "/spec/scheduler", "asha or pbt"),
+        ({"teacher": "nobody"}, "/spec/teacher", "no tracker named 'nobody'"),
+        ({"vary": {"learning_rat": None}}, "/spec/vary/learning_rat", "choose from learning_rate"),
+        ({"recovery": "hope"}, "/spec/recovery", "no recovery named 'hope'"),
         ({"of": "12"}, "/spec/of", "JOB/NUMBER"),
         ({"of": "nowhere/12"}, "/spec/of", "no trial nowhere/12"),
         ({"recipe": "nowhere"}, "/spec/recipe", "no job nowhere"),
-        ({"costs": ["macs_frame"]}, "/spec", "costs"),
+        ({"costs": ["macs_frame"]}, "/spec/costs", "costs"),
     ],
 )
 def test_what_is_wrong_is_said_before_it_is_queued(

@@ -2,8 +2,8 @@
 
 import { ask } from "./api.js";
 import { h, put, table } from "./dom.js";
-import { digits, seconds } from "./format.js";
-import { labelOf, many, told } from "./form_metrics.js";
+import { digits, seconds, told } from "./format.js";
+import { labelOf, many } from "./form_metrics.js";
 
 const QUIET = 600; // milliseconds without a change, before it is asked for
 const AGAIN = 4000; // before it is asked for once more, where something was away
@@ -69,6 +69,7 @@ function facts(known, found, spec) {
   return [
     h("dl", { class: "facts" },
       h("dt", {}, "Candidates"), h("dd", {}, `${many(found.size)} (${cuts.filter(Boolean).join(", ")})`),
+      h("dt", {}, "Tried"), h("dd", {}, tried(found)),
       h("dt", {}, "Tracker"), h("dd", {}, found.family),
       h("dt", {}, "Time"), h("dd", {}, found.seconds === null ? "No earlier search of this family tells how long it takes." : `about ${seconds(found.seconds)}, judging by earlier searches`)),
     limits(known, found),
@@ -80,6 +81,13 @@ function facts(known, found, spec) {
     ], found.costs, { caption: "Costs from the smallest candidate to the teacher" }),
     teacher(known, found.teacher, spec.teacher),
   ];
+}
+
+/** How many candidates the budget lets be tried, and how many of them are named. */
+function tried({ trials, asked, first }) {
+  const named = first > trials ? trials : first;
+  if (trials === 1) return `one candidate${named ? ", the one that is named to be first" : ""}${asked > 1 ? `; up to ${asked} where some break a limit` : ""}`;
+  return `up to ${trials} candidates${named ? `, ${named} of them named to be first` : ""}`;
 }
 
 function limits(known, found) {

@@ -5,8 +5,8 @@ import { around } from "./form_fields.js";
 
 const OWN = "{}";
 
-/** `recipes`: GET /recipes; `teacher()`: the name that is in the form now. */
-export function recipeField(recipes, teacher, about) {
+/** `recipes`: GET /recipes; `teacher()`: the name that is in the form now; `otherwise`: which one it is else. */
+export function recipeField(recipes, teacher, { otherwise = "The teacher's own (default)", ...about }) {
   const select = h("select", {});
   const area = h("textarea", { rows: 5, spellcheck: "false", "aria-label": "Fields of the recipe, as JSON" });
   const start = h("button", { type: "button", onclick: () => { prefill(); told(); } }, "Begin with the teacher's");
@@ -38,7 +38,7 @@ export function recipeField(recipes, teacher, about) {
     const tuned = recipes.filter((one) => one.job !== null);
     const mine = tuned.filter((one) => one.teacher === teacher()), others = tuned.filter((one) => !mine.includes(one));
     const option = (one) => h("option", { value: one.job }, one.about.length > 90 ? `${one.about.slice(0, 89)}…` : one.about);
-    put(select, h("option", { value: "" }, "The teacher's own (default)"), mine.map(option),
+    put(select, h("option", { value: "" }, otherwise), mine.map(option),
       others.length ? h("optgroup", { label: "Tuned for other teachers" }, others.map(option)) : null,
       h("option", { value: OWN }, "Fields of my own …"));
     if (chosen && ![...select.options].some((one) => one.value === chosen)) select.append(h("option", { value: chosen }, `Of job ${chosen}`));

@@ -5,11 +5,16 @@ import { h } from "./dom.js";
 import { choice, flag, json, listed, number, several, text } from "./form_fields.js";
 
 /** The schema of a search, as the API describes it. */
-export async function searchSchema() {
+export const searchSchema = () => schemaWith("space");
+
+/** The schema of a tuning of a recipe. */
+export const tuningSchema = () => schemaWith("vary");
+
+async function schemaWith(field) {
   // Below the API's own path there is none; an address goes up from there.
   const found = await get("/api/v1/../../openapi.json");
   const { spec } = found.components.schemas.JobCreate.properties;
-  return spec.anyOf.find((one) => one.properties?.space);
+  return spec.anyOf.find((one) => one.properties?.[field]);
 }
 
 /** "train_count" as a person reads it. */
@@ -19,7 +24,8 @@ export const words = (name) => {
 };
 
 /** A field for a property: {label, options, about} beat what the schema says. */
-export function fieldOf(name, schema, pointer, more = {}) {
+export function fieldOf(name, said, pointer, more = {}) {
+  const schema = withoutNull(said);
   const types = [schema.type ?? []].flat();
   const given = { label: words(name), help: schema.description ?? "", pointer, otherwise: schema.default ?? undefined, ...more };
   const names = schema.enum?.filter((one) => one !== null);
@@ -29,6 +35,12 @@ export function fieldOf(name, schema, pointer, more = {}) {
   if (types.includes("array")) return ofArray(schema, given);
   if (types.includes("string")) return text({ ...given, attributes: { placeholder: schema.default, ...given.attributes } });
   return json(given);
+}
+
+// "Some, or null" is a field that may be left empty.
+function withoutNull(schema) {
+  const members = schema.type ? [] : (schema.anyOf ?? []).filter((one) => one.type !== "null");
+  return members.length === 1 ? { ...schema, ...members[0] } : schema;
 }
 
 function options(names, usual, labels = {}) {

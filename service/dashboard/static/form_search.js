@@ -3,6 +3,7 @@
 import { get, list } from "./api.js";
 import { h } from "./dom.js";
 import { choice, listed, number, text } from "./form_fields.js";
+import { firstField } from "./form_first.js";
 import { limitsField } from "./form_limits.js";
 import { labelOf } from "./form_metrics.js";
 import { recipeField } from "./form_recipe.js";
@@ -11,7 +12,7 @@ import { spaceField } from "./form_space.js";
 
 const CHOICES = { sampler: "/samplers", early_stopping: "/early-stopping", pruning: "/pruning-methods", recovery: "/recoveries", probes: "/probes" };
 const RECOVERY = ["steps", "pruning", "recovery", "refit"];
-const PLACED = ["name", "teacher", "space", "accuracy", "costs", "limits", "budget", "data", "recipe", ...RECOVERY];
+const PLACED = ["name", "teacher", "space", "accuracy", "costs", "limits", "budget", "data", "recipe", "first", ...RECOVERY];
 
 /** Everything the form is made of, read from the API. */
 export async function catalogue() {
@@ -21,7 +22,8 @@ export async function catalogue() {
   return found;
 }
 
-async function allTrackers() {
+/** All trackers that may be started from. */
+export async function allTrackers() {
   const items = [];
   let cursor = null;
   do {
@@ -43,6 +45,7 @@ export function searchFields(schema, found, known) {
   }, found.trackers.map((each) => [each.name, `${each.family}: ${each.note}`]));
   const space = spaceField({ label: "What may be cut", pointer: "/spec/space", help: of.space.description });
   const recipe = recipeField(found.recipes, () => teacher.read(), { label: "Recipe", pointer: "/spec/recipe", help: of.recipe.description });
+  const first = firstField({ label: "Tried first", pointer: "/spec/first", help: `${of.first.description} A line each.` });
   const limits = limitsField([...known.values()].filter((each) => each.uses.includes("limits")), {
     label: "Limits", pointer: "/spec/limits", help: `${of.limits.description} 10M, 300k and 8 ms are understood.`,
   });
@@ -54,7 +57,7 @@ export function searchFields(schema, found, known) {
       number({ label: "Priority", pointer: "/priority", least: -100, most: 100, step: 1, otherwise: 0, help: "10 are worth an hour of waiting." }),
     ] },
     { title: "Goal", fields: [one("accuracy", { labels }), one("costs", { labels }), limits] },
-    { title: "Space", fields: [space], wide: true },
+    { title: "Space", fields: [space, first], wide: true },
     { title: "Budget", note: of.budget.description, fields: inner(of.budget, "/spec/budget") },
     { title: "Recovery", fields: [...RECOVERY.slice(0, 1).map((name) => one(name)), recipe, ...RECOVERY.slice(1).map((name) => one(name))] },
     { title: "Data", note: of.data.description, folded: true, fields: dataFields(of.data, found.datasets) },
@@ -74,7 +77,8 @@ function inner(schema, pointer) {
   return Object.entries(schema.properties).map(([name, one]) => fieldOf(name, one, `${pointer}/${name}`));
 }
 
-function dataFields(schema, datasets) {
+/** The fields of /spec/data. */
+export function dataFields(schema, datasets) {
   const of = schema.properties, at = "/spec/data";
   const about = Object.fromEntries(datasets.map((one) => [one.name, `${one.about} Splits: ${one.splits.join(", ")}.${one.needs_root ? " An operator says where it lies." : ""}`]));
   const splits = (name) => proposing({ id: `data-${name}`, label: words(name), help: of[name].description, pointer: `${at}/${name}`, attributes: { placeholder: of[name].default } }, []);

@@ -1,7 +1,7 @@
 // One trial: what was cut, what it is worth beside its teacher, how it came about, its files.
 
-import { Problem, follow, get, list, may, send } from "../api.js";
-import { confirmed, h, put, table } from "../dom.js";
+import { Problem, follow, get, list, may } from "../api.js";
+import { h, put, table } from "../dom.js";
 import { metrics } from "../form_metrics.js";
 import { moment, seconds } from "../format.js";
 import { cutParts } from "../trial_cut.js";
@@ -40,33 +40,19 @@ function head(trial, job, places) {
     h("p", { class: "crumbs" }, h("a", { href: `/jobs/${encodeURIComponent(job.id)}` }, job.name)),
     h("div", { class: "trial-head" }, h("h1", {}, `Trial ${trial.number}`), places.around),
     h("p", {}, h("span", { class: `state ${trial.state}` }, trial.state), " It ", STATES[trial.state] ?? "", trial.on_front ? " and is on the front" : "",
-      trial.feasible || trial.state === "INFEASIBLE" ? "" : " and breaks a limit of the job", trial.reason ? `: ${trial.reason}` : ".",
+      trial.feasible || trial.state === "INFEASIBLE" ? "" : " and breaks a limit of the job", trial.reason ? `: ${trial.reason.replace(/\.?$/, ".")}` : ".",
       trial.moved ? " It moved the front when it ended." : ""),
     trial.flag ? h("p", { class: "problem" }, `Look twice: ${trial.flag}.`) : null,
   ];
 }
 
 function actions(trial, job, submits) {
-  const asked = encodeURIComponent(job.id), mine = encodeURIComponent(`${job.id}/${trial.number}`);
+  const mine = encodeURIComponent(`${job.id}/${trial.number}`);
   if (!submits || !trial.has_tracker || trial.state !== "COMPLETE") return null;
-  const said = h("p", { class: "problem", role: "alert" });
-  const steps = Math.max(1, Number(job.spec.steps ?? 100)) * 4;
-  return h("div", {}, h("div", { class: "row" },
+  return h("div", { class: "row" },
     h("a", { class: "button", href: `/jobs/new?teacher=${mine}` }, "Use as teacher"),
-    h("a", { class: "button", href: `/jobs/new?from=${asked}&steps=${steps}`, title: `The same search, with ${steps} steps of recovery` }, "Recover longer"),
-    h("button", { type: "button", onclick: () => tune(trial, job, said) }, "Tune its recipe")), said);
-}
-
-async function tune(trial, job, said) {
-  const sure = await confirmed(`Tune the recipe of trial ${trial.number}? A job tries ways to train this cut, which takes as long as many trials.`, "Yes, tune it");
-  if (!sure) return;
-  try {
-    const spec = { name: `recipe of ${job.name} ${trial.number}`.replaceAll(/[\\/]/g, " ").slice(0, 150), of: `${job.id}/${trial.number}` };
-    const made = await send("POST", "/jobs", { kind: "tune_recipe", spec });
-    location.assign(`/jobs/${encodeURIComponent(made.id)}`);
-  } catch (error) {
-    put(said, [error.message, ...(error.errors ?? []).map((one) => ` ${one.pointer ?? ""} ${one.detail ?? ""}`)].join(""));
-  }
+    h("a", { class: "button", href: `/jobs/new?longer=${mine}`, title: "This candidate alone, with more steps of recovery" }, "Recover longer"),
+    h("a", { class: "button", href: `/jobs/tune?of=${mine}` }, "Tune a recipe for this trial"));
 }
 
 const section = (title, ...content) => h("section", { "aria-label": title }, h("h2", {}, title), content);
