@@ -8,23 +8,36 @@ _OF_TIME = (("seconds", ""), ("cpu_seconds", " of CPUs"), ("gpu_seconds", " of G
 
 def budget_text(summary: Mapping[str, Any]) -> str:
     """Each bound that is given, as used/of; "-" before the job has begun."""
+    return ", ".join(words for _, words in _bounds(summary)) or "-"
+
+
+def nearest_text(summary: Mapping[str, Any]) -> str:
+    """The bound that will probably end the job, in a cell of a list."""
+    return max(_bounds(summary), key=lambda bound: bound[0], default=(0.0, "-"))[1]
+
+
+def _bounds(summary: Mapping[str, Any]) -> list[tuple[float, str]]:
+    """The share that is used of each, and that in words."""
     budget, states = summary.get("budget") or {}, summary.get("states") or {}
     spent, asked = summary.get("spent") or {}, summary.get("asked", 0)
-    parts = []
-    if budget.get("trials"):
-        parts.append(f"{asked - states.get('INFEASIBLE', 0)}/{budget['trials']} trials")
-    if budget.get("asked"):
-        parts.append(f"{asked}/{budget['asked']} of all kinds")
+    found: list[tuple[float, str]] = []
+    if most := budget.get("trials"):
+        tried = asked - states.get("INFEASIBLE", 0)
+        found.append((tried / most, f"{tried}/{most} trials"))
+    if most := budget.get("asked"):
+        found.append((asked / most, f"{asked}/{most} of all kinds"))
     for name, of in _OF_TIME:
-        if budget.get(name):
+        if most := budget.get(name):
             used = duration(spent[name]) if name in spent else "?"
-            parts.append(f"{used}/{duration(budget[name])}{of}")
-    if budget.get("hypervolume"):
+            found.append((spent.get(name, 0.0) / most, f"{used}/{duration(most)}{of}"))
+    if most := budget.get("hypervolume"):
         front = summary.get("hypervolume", 0.0)
-        parts.append(f"hypervolume {front:.4f}/{budget['hypervolume']:g}")
-    if budget.get("plateau"):
-        parts.append(f"{spent.get('since_gain', '?')}/{budget['plateau']} since the front moved")
-    return ", ".join(parts) or "-"
+        found.append((front / most, f"hypervolume {front:.4f}/{most:g}"))
+    if most := budget.get("plateau"):
+        since = spent.get("since_gain", "?")
+        share = spent.get("since_gain", 0) / most
+        found.append((share, f"{since}/{most} since the front moved"))
+    return found
 
 
 def duration(seconds: float) -> str:

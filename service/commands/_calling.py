@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.commands._budget_words import budget_text
+from service.commands._budget_words import nearest_text
 from service.commands._search_report import shown_figure
 from service.terminal import table
 from workers.documents import plain
@@ -58,7 +58,7 @@ def job_table(found: "list[Job]") -> "Table":
             job.id,
             job.state.lower(),
             progress_text(job),
-            budget_text(job.summary),
+            nearest_text(job.summary),
             str(job.summary.get("front_size", "-")),
             _share(job.summary.get("hypervolume")),
             ", ".join(job.labels),

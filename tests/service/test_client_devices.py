@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from service import _client_devices as values
 from service.cli import app as command
 from service.client import Client, ClientError
-from service.commands._budget_words import budget_text, duration
+from service.commands._budget_words import budget_text, duration, nearest_text
 from tests.service.house import House, client, house
 from tests.service.searched import searched
 from tests.service.test_devices import TIMED, NamedDevice
@@ -118,6 +118,17 @@ def test_every_given_bound_is_told_with_what_is_used_of_it(
     summary: dict[str, Any], said: str
 ) -> None:
     assert budget_text(summary) == said
+
+
+def test_a_list_tells_the_bound_that_is_used_up_most() -> None:
+    summary = {
+        "budget": {"trials": 40, "seconds": 600.0, "plateau": 20},
+        "states": {"INFEASIBLE": 2},
+        "asked": 22,
+        "spent": {"seconds": 400.0, "since_gain": 3},
+    }
+    assert nearest_text(summary) == "6.67 min/10 min"
+    assert nearest_text({}) == "-"
 
 
 def test_times_are_told_in_the_unit_that_fits() -> None:
