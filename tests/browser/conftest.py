@@ -19,6 +19,12 @@ from playwright.sync_api import (
     expect,
     sync_playwright,
 )
+from sqlalchemy import Engine
+
+from service.app import create_app
+from service.database import embedded_url, open_database
+from service.settings import Settings
+from tests.service.served import serving
 
 HERE = Path(__file__).parent
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -115,3 +121,23 @@ def barriers(page: Page, axe: str) -> list[dict[str, Any]]:
         for one in found
         if one["impact"] in ("serious", "critical")
     ]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A service that is shown in a browser, and its database."""
+
+    engine: Engine
+    url: str
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+    """A service of which nobody has asked anything yet."""
+    root = tmp_path_factory.mktemp("shown")
+    url = embedded_url(root / "paretrack.db")
+    engine = open_database(url)
+    app = create_app(Settings(home=root, database_url=url), needs_tokens=False)
+    with serving(app) as served:
+        yield Shown(engine, served.url)
+    engine.dispose()

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
 from fastapi import FastAPI
 from playwright.sync_api import Browser, BrowserContext, Dialog, expect
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert
 
 from service import dashboard, jobs, tokens
+from service._device_figures import Place, Told
 from service._schedule_rows import Schedule, Terms, put_new
+from service._timings import JOB_DEVICES, TIMINGS
 from service.app import create_app
 from service.calendar import Calendar
 from service.callers import EMBEDDED, Role
@@ -28,6 +31,7 @@ from tests.ports import free_port
 from tests.service.jobs import bench, make_teacher
 from tests.service.searched import API, searched
 from tests.service.served import Served, serving
+from tests.service.test_layer_routes import measured_so
 
 EVIL = "<script>alert(1)</script>"
 TABLES = '"; DROP TABLE jobs;--'
@@ -73,6 +77,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         for job, name in zip(found, (EVIL, TABLES), strict=True):
             jobs.edit(connection, job.id, "test", version=None, name=name, labels=[name])
     _others(engine)
+    _devices(engine, found[0])
     make_big_job(engine, 300)
     settings = Settings(home=here.home, database_url=url)
     app = create_app(settings, needs_tokens=False)
@@ -95,6 +100,29 @@ def _others(engine: Engine) -> None:
     tokens.create(engine, name=EVIL, owner=TABLES, role=Role.VIEWER, by="test")
 
 
+def _devices(engine: Engine, job: StoredJob) -> None:
+    """Two of such names, as if probes had said them of trials."""
+    now = datetime.now(UTC)
+    with writing(engine) as connection:
+        for number, name in enumerate((EVIL, TABLES)):
+            place, told = Place(name=name, machine=EVIL, cores="2"), Told()
+            row = {
+                "job_id": job.id, "number": number, "probe": TABLES, "device_id": place.id,
+                "at": now, "digest": "d", "threads": 1, "median_ms": 2.0, "p10_ms": 1.9,
+                "p90_ms": 2.4, "spread": 0.02, "before_job": job.id, "before_number": 1,
+                "change": 0.01,
+            }  # fmt: skip
+            told.saw(TABLES, name, 1, {EVIL: TABLES})
+            told.count(row)
+            connection.execute(insert(TIMINGS), row)
+            known = {"job_id": job.id, "device_id": place.id, **vars(place), "trials": 1}
+            said = {"first_at": now, "last_at": now, "told_json": told.to_text()}
+            connection.execute(insert(JOB_DEVICES), {**known, **said})
+
+
+DEVICE = Place(name=EVIL, machine=EVIL, cores="2").id
+
+
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context(viewport=DESKTOP)
@@ -103,7 +131,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("path", list(dashboard.PAGES))
+@pytest.mark.parametrize("path", [*dashboard.PAGES, f"/devices?device={DEVICE}"])
 def test_a_page_has_no_barrier_and_nothing_from_elsewhere(
     house: House, browser: Browser, axe: str, path: str, theme: str
 ) -> None:
@@ -126,7 +154,16 @@ def test_a_page_has_no_barrier_and_nothing_from_elsewhere(
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/jobs/{job_id}", "/jobs/{job_id}/trials/{number}", "/compare", "/nights", "/tokens"],
+    [
+        "/",
+        "/jobs/{job_id}",
+        "/jobs/{job_id}/trials/{number}",
+        "/compare",
+        "/nights",
+        "/tokens",
+        "/devices",
+        f"/devices?device={DEVICE}",
+    ],
 )
 def test_hostile_names_are_text(house: House, context: BrowserContext, path: str) -> None:
     seen = watched(context, house.served.url)
@@ -139,7 +176,7 @@ def test_hostile_names_are_text(house: House, context: BrowserContext, path: str
     seen.page.on("dialog", said)
     page = seen.open(house.path(path))
     expect(page.get_by_text(EVIL).first).to_be_visible(timeout=30_000)
-    if path in ("/", "/compare", "/nights", "/tokens"):
+    if path.partition("?")[0] in ("/", "/compare", "/nights", "/tokens", "/devices"):
         expect(page.get_by_text(TABLES).first).to_be_visible()
     assert asked == [] and page.locator("main script").count() == 0
     seen.check()
@@ -192,6 +229,71 @@ def test_a_job_is_saved_as_one_file_that_stands_by_itself(
         alone.get_by_role("row").count() > 3 and "macs_frame" in alone.locator("pre").inner_text()
     )
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+
+
+def test_a_tuning_is_asked_for_by_a_form_and_again(house: House, context: BrowserContext) -> None:
+    seen = watched(context, house.served.url)
+    page = seen.open(f"/jobs/tune?of={house.jobs[0].id}/{house.number}")
+    expect(page.get_by_role("link", name=f"Trial {house.number} of {EVIL}")).to_be_visible()
+    page.get_by_label("Name", exact=True).fill("half")
+    page.get_by_label("Steps", exact=True).fill("9")
+    page.get_by_label("Vary", exact=True).fill('{"learning_rat": null}')
+    page.get_by_role("button", name="Begin the tuning").click()
+    vary = page.locator(".field", has=page.get_by_label("Vary", exact=True))
+    expect(vary.locator(".problem")).to_contain_text("no hyper-parameter 'learning_rat'")
+    page.get_by_label("Vary", exact=True).fill('{"learning_rate": null}')
+    page.get_by_label("Trials", exact=True).fill("1")
+    page.get_by_role("button", name="Begin the tuning").click()
+    trials = page.locator(".field", has=page.get_by_label("Trials", exact=True))
+    expect(trials.locator(".problem")).not_to_be_empty()
+    page.get_by_label("Trials", exact=True).fill("4")
+    page.get_by_role("button", name="Begin the tuning").click()
+    page.wait_for_url(re.compile(r"/jobs/half-"))
+    job = house.get(f"{API}/jobs/{page.url.rpartition('/')[2]}").json()
+    assert job["kind"] == "tune_recipe" and job["spec"]["architecture"]
+    assert (job["spec"]["trials"], job["spec"]["vary"]) == (4, {"learning_rate": None})
+
+    page.get_by_role("link", name="Duplicate").click()
+    page.wait_for_url(re.compile(r"/jobs/tune\?from=half-"))
+    expect(page.get_by_label("Name", exact=True)).to_have_value("half again")
+    expect(page.get_by_label("Trials", exact=True)).to_have_value("4")
+    expect(page.get_by_label("Architecture", exact=True)).to_have_value(re.compile("siamrpn"))
+    expect(page.get_by_label("The document that is sent")).to_contain_text("learning_rate: null")
+    seen.check()
+
+
+def test_milliseconds_of_each_layer_are_shown_by_choice(
+    house: House, browser: Browser, axe: str
+) -> None:
+    trial = house.get(f"{API}/jobs/{house.jobs[1].id}/trials/{house.number}").json()
+    spread = {"self_ms": {"": 0.25, "backbone.conv1": 0.75}, "profiled_ms": 2.0, "step_ms": 1.5}
+    words = {
+        "latency": {"eager": {"device": EVIL, "init": None, "step": None, "reference": None}},
+        "split": {"eager": {**spread, "runs": 9}},
+    }
+    with measured_so(house.engine, trial["digest"], **words):
+        context = browser.new_context(viewport=PHONE)
+        seen = watched(context, house.served.url)
+        where = f"/jobs/{house.jobs[1].id}/trials/{house.number}"
+        page = seen.open(where + "?beside=" + quote(EVIL))
+        choice = page.get_by_label("MACs beside")
+        expect(choice).to_have_value("parameters")
+        by_layer = page.get_by_role("table", name="MACs a frame and milliseconds by layer")
+        expect(by_layer).to_have_count(0)
+        choice.select_option("eager")
+        row = by_layer.get_by_role("row", name=re.compile("backbone.conv1"))
+        expect(row).to_contain_text("0.750")
+        expect(row).to_contain_text("75.0 %")
+        expect(page.get_by_text("All parts together take 1.000 ms")).to_be_visible()
+        assert "beside=eager" in page.url
+        page.reload()
+        expect(row).to_be_visible()
+        page.get_by_text(re.compile(r"All \d+ modules")).click()
+        expect(page.get_by_text("none of its own").first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        assert barriers(page, axe) == []
+        seen.check()
+        context.close()
 
 
 def test_a_token_is_asked_for_and_one_that_was_revoked_again(

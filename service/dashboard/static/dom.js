@@ -32,15 +32,19 @@ export function put(place, ...children) {
   return place;
 }
 
-/** A table of rows: columns are [title, row => content, {class}]. */
-export function table(columns, rows, { caption = null, empty = "There is none yet." } = {}) {
+/**
+ * A table of rows: columns are [title, row => content, {class}]. One that `stacks` shows its rows
+ * below each other on a narrow screen; roles say then what its elements no longer do.
+ */
+export function table(columns, rows, { caption = null, empty = "There is none yet.", stacks = false } = {}) {
   if (rows.length === 0) return h("p", { class: "quiet" }, empty);
-  const head = h("tr", {}, columns.map(([title, , more = {}]) => h("th", { scope: "col", ...more }, title)));
+  const role = (name) => (stacks ? { role: name } : {});
+  const head = h("tr", role("row"), columns.map(([title, , more = {}]) => h("th", { scope: "col", ...role("columnheader"), ...more }, title)));
   const body = rows.map((row) =>
-    h("tr", {}, columns.map(([, content, more = {}]) => h("td", more, content(row)))),
+    h("tr", role("row"), columns.map(([title, content, more = {}]) => h("td", { ...role("cell"), ...(stacks ? { "data-title": title } : {}), ...more }, content(row)))),
   );
-  return h("div", { class: "wide", tabindex: "0", role: "region", "aria-label": caption ?? "Table" },
-    h("table", {}, caption ? h("caption", {}, caption) : null, h("thead", {}, head), h("tbody", {}, body)));
+  return h("div", { class: stacks ? "wide stacks" : "wide", tabindex: "0", role: "region", "aria-label": caption ?? "Table" },
+    h("table", role("table"), caption ? h("caption", {}, caption) : null, h("thead", role("rowgroup"), head), h("tbody", role("rowgroup"), body)));
 }
 
 /** A question before something that cannot be undone; true if the answer is yes. */

@@ -1,7 +1,6 @@
-// Metrics by name, as people read them: labels and units are the service's.
+// Metrics by name, as people read them: labels are the service's. Figures with their units: format.js.
 
 import { list } from "./api.js";
-import { digits, figure } from "./format.js";
 
 let known = null;
 
@@ -10,17 +9,6 @@ export async function metrics() {
   known ??= list("/objectives").then((items) => new Map(items.map((one) => [one.name, one])));
   known.catch(() => { known = null; });
   return known;
-}
-
-const UNITS = { bytes: "B", share: "", parameters: "", loss: "" };
-
-/** A figure of a metric with its unit; `all` is what metrics() answers. */
-export function told(all, name, value) {
-  if (value === null || value === undefined) return "–";
-  const unit = all.get(name)?.unit ?? "";
-  if (unit === "share") return digits(value);
-  if (unit === "ms") return `${digits(value)} ms`;
-  return figure(value, UNITS[unit] ?? unit).trim();
 }
 
 export const labelOf = (all, name) => all.get(name)?.label ?? name;

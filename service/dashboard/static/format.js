@@ -1,10 +1,28 @@
 // Figures and times as people read them.
 
+// What stands behind a figure. Counts are told bare, "12.15 M": what is counted is the label beside it, as on an axis.
+const UNITS = { bytes: "B", share: "", loss: "", MACs: "", parameters: "" };
+const WHOLE = ["ms", "s"]; // are not told in thousands
+
+/** A metric's unit as it stands behind a figure. */
+export const unitOf = (metric) => UNITS[metric?.unit] ?? metric?.unit ?? "";
+
+/** A figure of the metric called `name` with its unit; `all` is what metrics() answers. */
+export const told = (all, name, value) => figure(value, unitOf(all.get(name)));
+
+/** A figure, with the interval in which it lies. */
+export function range(value, low, high, unit) {
+  const known = low !== null && low !== undefined && high !== null && high !== undefined;
+  return figure(value, unit) + (known ? ` (${figure(low, unit)} to ${figure(high, unit)})` : "");
+}
+
 /** A figure with its unit, three or four digits that say something. */
 export function figure(value, unit = "") {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
-  const [scaled, prefix] = unit === "" && Math.abs(value) < 1000 ? [value, ""] : scale(value);
-  const text = digits(scaled);
+  const bare = WHOLE.includes(unit) || (unit === "" && Math.abs(value) < 1000);
+  const [scaled, prefix] = bare ? [value, ""] : scale(value);
+  const counted = unit === "" && prefix === "" && Number.isInteger(value); // has no decimals
+  const text = counted ? String(value) : digits(scaled);
   return unit || prefix ? `${text} ${prefix}${unit}`.trimEnd() : text;
 }
 
@@ -32,8 +50,10 @@ export function seconds(value) {
   if (value < 100) return `${digits(value)} s`;
   const minutes = value / 60;
   if (minutes < 100) return `${Math.round(minutes)} min`;
-  return minutes < 60 * 48 ? `${digits(minutes / 60)} h` : `${digits(minutes / 60 / 24)} d`;
+  return minutes < 60 * 48 ? `${few(minutes / 60)} h` : `${few(minutes / 60 / 24)} d`;
 }
+
+const few = (value) => String(Number(value.toPrecision(3))); // and no zeros behind them
 
 /** "3 min ago", "in 2 h". */
 export function ago(at, now = Date.now()) {

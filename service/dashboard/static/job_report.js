@@ -8,8 +8,9 @@ const LIVING = "button, select, input, textarea, progress, noscript, .hint, [rol
 
 /** Saves what `main` shows as an HTML file that stands by itself. */
 export async function saveReport(main, job) {
-  const copy = main.cloneNode(true);
-  pictured(main, copy);
+  const made = document.implementation.createHTMLDocument(job.name); // one that shows nothing, so that nothing in it is loaded
+  const copy = made.importNode(main, true);
+  pictured(main, copy, made);
   copy.querySelectorAll(LIVING).forEach((each) => each.remove());
   copy.querySelectorAll("label").forEach((each) => each.childElementCount || each.remove());
   copy.querySelectorAll("details").forEach((each) => { each.open = true; });
@@ -17,21 +18,22 @@ export async function saveReport(main, job) {
   copy.querySelectorAll("[tabindex], [id]").forEach((each) => { each.removeAttribute("tabindex"); each.removeAttribute("id"); });
   copy.append(h("h2", {}, "What was asked for"), h("pre", {}, JSON.stringify(job.spec, null, 2)),
     h("p", { class: "quiet" }, `Job ${job.id} of ${location.origin}, as it was ${moment(new Date())}.`));
-  save(await standing(copy, job.name), `${job.id}.html`, "text/html");
+  save(await standing(copy, made), `${job.id}.html`, "text/html");
 }
 
 /** Canvases are empty in a copy: their pictures take their places. */
-function pictured(main, copy) {
+function pictured(main, copy, made) {
   const drawn = [...main.querySelectorAll("canvas")];
   copy.querySelectorAll("canvas").forEach((canvas, i) => {
-    const picture = h("img", { src: drawn[i].toDataURL("image/png"), alt: drawn[i].getAttribute("aria-label") ?? "" });
+    const picture = made.createElement("img");
+    picture.src = drawn[i].toDataURL("image/png");
+    picture.alt = drawn[i].getAttribute("aria-label") ?? "";
     picture.style.maxWidth = "100%";
     canvas.replaceWith(picture);
   });
 }
 
-async function standing(copy, title) {
-  const made = document.implementation.createHTMLDocument(title);
+async function standing(copy, made) {
   made.documentElement.lang = "en";
   made.documentElement.dataset.theme = themeNow(); // the pictures were drawn in it
   const meta = made.createElement("meta");
@@ -40,7 +42,7 @@ async function standing(copy, title) {
   style.textContent = (await Promise.all(sheets().map(text))).join("\n");
   made.head.prepend(meta);
   made.head.append(style);
-  made.body.append(made.adoptNode(copy));
+  made.body.append(copy);
   return `<!doctype html>\n${made.documentElement.outerHTML}\n`;
 }
 

@@ -2,9 +2,8 @@
 
 import { file, get } from "./api.js";
 import { h, put, save, table } from "./dom.js";
-import { figure } from "./format.js";
+import { figure, range, unitOf } from "./format.js";
 import { NAMES, icon } from "./plot_shapes.js";
-import { range, unitOf } from "./plot_words.js";
 
 const MOST = 100; // selected trials that are listed
 

@@ -23,11 +23,11 @@ export function parallel(place, changed, signal) {
   const said = h("p", { class: "quiet", role: "status" });
   const ranges = h("div", {});
   put(place, h("div", { class: "picture" }, canvas), said,
-    h("p", { class: "quiet" }, "Drag along an axis to keep the trials in that range; a click on the axis frees it. By keys: ← → choose an axis, ↑ ↓ move the lower end of its range, with Shift the upper, Escape frees it."),
+    h("p", { class: "quiet" }, "Drag along an axis to keep the trials in that range; a click, or a tap, on the axis frees it. By keys: ← → choose an axis, ↑ ↓ move the lower end of its range, with Shift the upper, Escape frees it."),
     h("details", {}, h("summary", {}, "Ranges as numbers"), ranges));
   const view = { canvas, said, fields: ranges, changed, axes: [], rows: [], chosen: null, kept: new Map(), at: 0, frame: 0 };
   hands(view, signal);
-  const later = () => redraw(view);
+  const later = (event) => (event?.detail === "now" ? paint(view) : redraw(view));
   window.addEventListener("themechange", later, { signal });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", later, { signal });
   const sized = new ResizeObserver(later);
@@ -197,6 +197,17 @@ function hands(view, signal) {
     view.at = found.i;
     canvas.setPointerCapture(event.pointerId);
   }, { signal });
+  // A finger that goes along an axis marks a range there; everywhere else, and across, it scrolls.
+  let finger = null;
+  canvas.addEventListener("touchstart", (event) => {
+    const [touch] = event.touches;
+    finger = event.touches.length === 1 && where(touch).i !== null ? touch : null;
+  }, { signal, passive: true });
+  canvas.addEventListener("touchmove", (event) => {
+    if (finger === null || !event.cancelable) return;
+    const [now] = event.touches;
+    if (Math.abs(now.clientY - finger.clientY) > Math.abs(now.clientX - finger.clientX)) event.preventDefault();
+  }, { signal, passive: false });
   canvas.addEventListener("pointermove", (event) => {
     const found = where(event);
     canvas.style.cursor = found.i === null ? "" : "ns-resize";

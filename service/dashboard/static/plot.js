@@ -51,7 +51,11 @@ class Scatter {
       this.ask(2);
     });
     size.observe(this.frame);
-    const repaint = () => { this.colours = palette(); this.ask(2); };
+    const repaint = (event) => {
+      this.colours = palette();
+      this.ask(2);
+      if (event.detail === "now") this.draw();
+    };
     window.addEventListener("themechange", repaint, { signal });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint, { signal });
     signal.addEventListener("abort", () => size.disconnect(), { once: true });
@@ -65,6 +69,7 @@ class Scatter {
   draw() {
     const { plot, canvas } = this;
     const all = this.due === 2;
+    if (this.due === 0) return; // it was drawn at once
     this.due = 0;
     if (plot.size.width === 0 || !plot.x) return;
     const ratio = window.devicePixelRatio || 1;
@@ -128,10 +133,10 @@ class Scatter {
   }
 
   /** Show what is known of a trial beside it; null: of none. */
-  tell(found) {
+  tell(found, byFinger = false) {
     this.plot.at = found;
     this.hint.hidden = found === null;
-    if (found) showHint(this.plot, this.hint, found);
+    if (found) showHint(this.plot, this.hint, found, byFinger && this.heard.onOpen);
     this.ask(1);
   }
 
@@ -261,8 +266,8 @@ function ringed(plot) {
   return found;
 }
 
-function showHint(plot, hint, found) {
-  put(hint, told(plot, found).map((line, i) => h(i ? "div" : "strong", {}, line)));
+function showHint(plot, hint, found, opens) {
+  put(hint, told(plot, found).map((line, i) => h(i ? "div" : "strong", {}, line)), opens ? h("div", { class: "quiet" }, "Tap again to open it.") : null);
   const right = found.left > plot.size.width / 2;
   hint.style.left = right ? "auto" : `${found.left + 14}px`;
   hint.style.right = right ? `${plot.size.width - found.left + 14}px` : "auto";

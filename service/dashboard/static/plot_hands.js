@@ -1,45 +1,51 @@
 // How a plot is used: pointing, selecting, zooming, moving; everything by keyboard too.
 
 import { h } from "./dom.js";
+import { begun, fingers, move } from "./plot_fingers.js";
 import { told } from "./plot_words.js";
 
 const REACH = 12; // pixels from the pointer within which a point is found
+const FINGER = 24; // and from a finger
 const STILL = 4; // pixels that a click may move
 
 /** Makes a plot listen; its buttons. */
 export function hands(self) {
   const { canvas } = self;
-  let held = null; // {left, top, moves}: where the button went down
+  let held = null; // {left, top, moves, scales}: where the button, or the finger, went down
+  const letGo = () => { [held, self.plot.drag] = [null, null]; };
+  fingers(self, letGo);
   canvas.addEventListener("pointermove", (event) => {
+    if (self.pinched) return;
     const [left, top] = at(event);
-    if (held?.moves) return shift(self, held, left, top);
+    if (held?.moves) return move(self, held, left, top);
     if (held && Math.hypot(left - held.left, top - held.top) > STILL) {
       self.plot.drag = [held.left, held.top, left, top];
       return self.tell(null);
     }
+    if (held) return; // a press that has not moved yet
     self.tell(nearest(self, left, top));
     canvas.style.cursor = self.plot.at ? "pointer" : "crosshair";
   });
   canvas.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0) return;
-    const [left, top] = at(event);
-    held = { left, top, moves: event.shiftKey, view: shownView(self) };
+    if (event.button !== 0 || self.pinched || !self.plot.area) return;
+    held = begun(self, event, event.shiftKey);
     canvas.setPointerCapture(event.pointerId);
   });
   canvas.addEventListener("pointerup", (event) => {
-    if (held === null) return;
+    if (held === null || self.pinched) return;
     const { moves } = held;
     held = null;
     if (self.plot.drag) return selected(self);
-    if (!moves) pressed(self, nearest(self, ...at(event)), event.pointerType);
+    if (!moves) pressed(self, nearest(self, ...at(event), event.pointerType === "touch" ? FINGER : REACH), event.pointerType);
   });
-  for (const kind of ["pointerleave", "pointercancel"]) {
-    canvas.addEventListener(kind, () => {
-      if (held && kind === "pointerleave") return;
-      [held, self.plot.drag] = [null, null];
-      self.tell(null);
-    });
-  }
+  canvas.addEventListener("pointerleave", (event) => {
+    if (held || event.pointerType === "touch") return; // a finger that is lifted leaves, and what it touched stays
+    self.tell(null);
+  });
+  canvas.addEventListener("pointercancel", () => { // the page scrolls
+    letGo();
+    self.tell(null);
+  });
   canvas.addEventListener("wheel", (event) => {
     const wanted = event.ctrlKey || event.metaKey || document.activeElement === canvas;
     if (!wanted) return; // the page scrolls
@@ -47,8 +53,11 @@ export function hands(self) {
     zoom(self, Math.exp(Math.max(-1, Math.min(1, event.deltaY / 400))), ...at(event));
   }, { passive: false });
   canvas.addEventListener("dblclick", () => self.view(null));
-  canvas.addEventListener("keydown", (event) => keyed(self, event, () => { held = null; }));
-  canvas.addEventListener("blur", () => { self.hint.hidden = true; });
+  canvas.addEventListener("keydown", (event) => keyed(self, event, letGo));
+  canvas.addEventListener("blur", () => {
+    self.hint.hidden = true;
+    self.plot.touched = null;
+  });
   return buttons(self);
 }
 
@@ -67,15 +76,15 @@ function buttons(self) {
 }
 
 /** The trial nearest to a place, if one is within reach; those of a front first. */
-export function nearest(self, left, top) {
+export function nearest(self, left, top, reach = REACH) {
   const { plot } = self;
   if (!plot.area) return null;
-  return nearestOfFront(self, left, top) ?? nearestOfAll(plot, left, top);
+  return nearestOfFront(self, left, top, reach) ?? nearestOfAll(plot, left, top, reach);
 }
 
-function nearestOfFront(self, left, top) {
+function nearestOfFront(self, left, top, reach) {
   const { plot } = self;
-  let [best, found] = [REACH, null];
+  let [best, found] = [reach, null];
   if (plot.hidden.has("front")) return null;
   plot.series.forEach(({ points }, series) => {
     for (const point of points.front) {
@@ -90,8 +99,8 @@ function nearestOfFront(self, left, top) {
 const onFront = (series, point, left, top) => ({ series, number: point.number, kind: "front", x: point.x, y: point.y, left, top, point });
 
 /** All places are looked at: of 50,000 in 0.1 ms, less than an index of them takes to be made. */
-function nearestOfAll(plot, left, top) {
-  let [best, found] = [REACH * REACH, null];
+function nearestOfAll(plot, left, top, reach) {
+  let [best, found] = [reach * reach, null];
   plot.series.forEach(({ points, where }, series) => {
     if (!where) return;
     for (let row = 0; row < where.x.length; row += 1) {
@@ -111,12 +120,12 @@ function nearestOfAll(plot, left, top) {
 
 function pressed(self, found, pointer) {
   self.canvas.focus({ preventScroll: true });
-  if (found === null) return self.tell(null);
-  const before = self.plot.touched;
-  self.plot.touched = `${found.series} ${found.number}`;
-  self.tell(found);
+  const byFinger = pointer === "touch", before = self.plot.touched;
+  self.plot.touched = found && byFinger ? `${found.series} ${found.number}` : null;
+  const again = before !== null && before === self.plot.touched;
+  self.tell(found, byFinger);
   // A finger cannot hover: the first touch shows the hint, the second opens.
-  if (pointer !== "touch" || before === self.plot.touched) self.open(found.series, found.number);
+  if (found && (!byFinger || again)) self.open(found.series, found.number);
 }
 
 function selected(self) {
@@ -147,8 +156,6 @@ export function within(plot, rectangle) {
   });
 }
 
-const shownView = ({ plot }) => ({ x: [plot.x.scale.low, plot.x.scale.high], y: [plot.y.scale.low, plot.y.scale.high] });
-
 /** Closer for a factor below 1; around a place, or the middle. */
 function zoom(self, factor, left = null, top = null) {
   const { plot } = self;
@@ -160,19 +167,6 @@ function zoom(self, factor, left = null, top = null) {
     const ends = [scale.from, scale.to].map((end) => scale.value(middle[name] + (end - middle[name]) * factor));
     if (!ends.every(Number.isFinite) || ends[0] >= ends[1]) return;
     view[name] = ends;
-  }
-  self.view(view);
-}
-
-/** Moves what is shown along with the pointer. */
-function shift(self, held, left, top) {
-  const away = { x: left - held.left, y: top - held.top };
-  held.left = left;
-  held.top = top;
-  const view = {};
-  for (const name of ["x", "y"]) {
-    const { scale } = self.plot[name];
-    view[name] = [scale.from, scale.to].map((end) => scale.value(end - away[name]));
   }
   self.view(view);
 }

@@ -1,6 +1,9 @@
 // What a plot shows, from back to front; with either pen.
 
 import { tickText, title } from "./axes.js";
+import { beside, labels } from "./plot_labels.js";
+
+const NAMED = 4; // points of a front beside which its letter may stand
 
 /** All of it. `drawPoints(pen)` draws what is on no front. */
 export function scene(pen, plot, colours, drawPoints) {
@@ -12,8 +15,11 @@ export function scene(pen, plot, colours, drawPoints) {
   pen.within(grown(area, 4), () => {
     for (const series of plot.series) best(pen, plot, series, colours);
   });
-  pen.within(area, () => bounds(pen, plot, colours));
-  marks(pen, plot, colours);
+  const room = labels(area);
+  for (const { left, top } of shownMarks(plot)) room.keep({ left: left - 7, right: left + 7, top: top - 7, bottom: top + 7 });
+  tags(pen, plot, colours, room);
+  pen.within(area, () => bounds(pen, plot, colours, room));
+  marks(pen, plot, colours, room);
   if (plot.series.every(({ points }) => points.count === 0)) {
     pen.text("No trial yet", (area.left + area.right) / 2, (area.top + area.bottom) / 2, { colour: colours.quiet, size: 15 });
   }
@@ -61,7 +67,7 @@ function forbidden(pen, plot, colours) {
   }
 }
 
-function bounds(pen, plot, colours) {
+function bounds(pen, plot, colours, room) {
   const { area } = plot;
   for (const limit of plot.limits) {
     const { scale, words } = plot[limit.axis];
@@ -69,18 +75,18 @@ function bounds(pen, plot, colours) {
       if (bound === null || bound < scale.low || bound > scale.high) continue;
       const at = scale.pixel(bound);
       const said = `${sign} ${Number((bound / words.factor).toPrecision(4))}${limit.hard ? "" : " (soft)"}`;
-      const style = { colour: colours.infeasible, width: 1.5, dash: limit.hard ? [6, 3] : [2, 4] };
-      if (limit.axis === "x") {
-        const left = at > area.right - 70;
-        pen.line([[at, area.top], [at, area.bottom]], style);
-        pen.text(said, at + (left ? -5 : 5), area.top + 14, { colour: colours.infeasible, align: left ? "right" : "left" });
-      } else {
-        pen.line([[area.left, at], [area.right, at]], style);
-        pen.text(said, area.right - 6, at - 5, { colour: colours.infeasible, align: "right" });
-      }
+      const upright = limit.axis === "x";
+      pen.line(upright ? [[at, area.top], [at, area.bottom]] : [[area.left, at], [area.right, at]],
+        { colour: colours.infeasible, width: 1.5, dash: limit.hard ? [6, 3] : [2, 4] });
+      const spot = room.place(upright ? along(area, at) : across(area, at), pen.width(said));
+      if (spot) pen.text(said, spot.x, spot.y, { colour: colours.infeasible, align: spot.align });
     }
   }
 }
+
+/** Where the words of an upright limit may stand: near its upper end, on either side; of a level one: near its right. */
+const along = (area, at) => [0, 1, 2, 3].flatMap((line) => [["left", 5], ["right", -5]].map(([align, by]) => ({ x: at + by, y: area.top + 14 + 16 * line, align })));
+const across = (area, at) => [0, 1, 2, 3].flatMap((step) => [-5, 15].map((by) => ({ x: area.right - 6 - 90 * step, y: at + by, align: "right" })));
 
 /** The front as steps: at every cost, the best for no more than that. */
 export function steps(plot, front) {
@@ -112,11 +118,20 @@ function best(pen, plot, series, colours) {
     pen.shape("front", left, top, { colour, edge: colours.ground, width: 1 });
     if (point.number === knee) pen.shape("knee", left, top, { colour });
   }
-  if (series.tag && places.length) {
-    const last = places.at(-1);
-    pen.text(series.tag, Math.min(x.scale.pixel(last.x), plot.area.right - 14) + 8, y.scale.pixel(last.y) - 8, { colour, align: "left", bold: true, halo: colours.ground });
+}
+
+/** The letter of each front, near its dear end; none of them lies on another. */
+function tags(pen, plot, colours, room) {
+  if (plot.hidden.has("front")) return;
+  for (const { tag, colour, points } of plot.series.filter((series) => series.tag)) {
+    const places = points.front.filter((point) => inside(plot.x.scale, point.x) && inside(plot.y.scale, point.y));
+    const spots = places.slice(-NAMED).reverse().flatMap((point) => around(plot.x.scale.pixel(point.x), plot.y.scale.pixel(point.y)));
+    const spot = room.place(spots, pen.width(tag) + 2);
+    if (spot) pen.text(tag, spot.x, spot.y, { colour: colours.of(colour), align: "left", bold: true, halo: colours.ground });
   }
 }
+
+const around = (left, top) => [[8, -8], [8, 16], [-16, -8], [8, -22], [-16, 16], [22, -8]].map(([x, y]) => ({ x: left + x, y: top + y, align: "left" }));
 
 const inside = (scale, value) => value >= scale.low && value <= scale.high;
 
@@ -137,14 +152,16 @@ function whiskers(pen, plot, point, colour) {
   }
 }
 
-function marks(pen, plot, colours) {
-  const { x, y, area } = plot;
-  for (const mark of plot.marks) {
-    if (plot.hidden.has(mark.kind) || !inside(x.scale, mark.x) || !inside(y.scale, mark.y)) continue;
-    const [left, top] = [x.scale.pixel(mark.x), y.scale.pixel(mark.y)];
-    pen.shape(mark.kind, left, top, { colour: colours[mark.kind], edge: colours.ground, width: 1 });
-    const room = pen.width(mark.name) + 12;
-    const right = left + room > area.right;
-    pen.text(mark.name, left + (right ? -11 : 11), top + 4, { colour: colours.text, align: right ? "right" : "left", halo: colours.ground });
+const shownMarks = (plot) => plot.marks
+  .filter((mark) => !plot.hidden.has(mark.kind) && inside(plot.x.scale, mark.x) && inside(plot.y.scale, mark.y))
+  .map((mark) => ({ mark, left: plot.x.scale.pixel(mark.x), top: plot.y.scale.pixel(mark.y) }));
+
+/** A name that has room nowhere is left out: what lists the marks beside the plot has it. */
+function marks(pen, plot, colours, room) {
+  const shown = shownMarks(plot);
+  for (const { mark, left, top } of shown) pen.shape(mark.kind, left, top, { colour: colours[mark.kind], edge: colours.ground, width: 1 });
+  for (const { mark, left, top } of shown) {
+    const spot = room.place(beside(left, top), pen.width(mark.name));
+    if (spot) pen.text(mark.name, spot.x, spot.y, { colour: colours.text, align: spot.align, halo: colours.ground });
   }
 }

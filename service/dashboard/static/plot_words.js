@@ -1,16 +1,7 @@
 // A plot in words: a trial beside its point, and all of it for who does not see it.
 
-import { figure } from "./format.js";
+import { figure, range, unitOf } from "./format.js";
 import { NAMES } from "./plot_shapes.js";
-
-/** A figure, with the interval in which it lies. */
-export function range(value, low, high, unit) {
-  const known = low !== null && low !== undefined && high !== null && high !== undefined;
-  return figure(value, unit) + (known ? ` (${figure(low, unit)} to ${figure(high, unit)})` : "");
-}
-
-/** A metric's unit as it stands behind a figure. */
-export const unitOf = ({ unit }) => ({ share: "", loss: "", bytes: "B", parameters: "", MACs: "" })[unit] ?? unit;
 
 /** What is known of a trial at a point, line by line. */
 export function told(plot, { series, number, kind, x, y, point }) {

@@ -34,7 +34,9 @@ function failed(error) {
   if (error?.name === "AbortError" || error?.status === 401) return;
   const line = h("p", { class: "problem", role: "alert" }, error?.message ?? String(error));
   main.querySelector(":scope > .problem")?.remove();
-  main.querySelector("h1")?.after(line) ?? main.prepend(line);
+  const title = main.querySelector("h1");
+  if (title) title.after(line);
+  else main.prepend(line);
   if (!(error?.status >= 400)) console.error(error);
 }
 
@@ -62,6 +64,18 @@ function turn() {
   theme(next);
   window.dispatchEvent(new Event("themechange")); // canvases have colours of their own
 }
+
+/** On paper all is light; canvases have to be drawn before the printer looks. */
+window.addEventListener("beforeprint", () => {
+  const before = document.documentElement.dataset.theme;
+  document.documentElement.dataset.theme = "light";
+  window.dispatchEvent(new CustomEvent("themechange", { detail: "now" }));
+  window.addEventListener("afterprint", () => {
+    if (before) document.documentElement.dataset.theme = before;
+    else delete document.documentElement.dataset.theme;
+    window.dispatchEvent(new Event("themechange"));
+  }, { once: true });
+});
 
 function theme(name) {
   if (name === "dark" || name === "light") document.documentElement.dataset.theme = name;

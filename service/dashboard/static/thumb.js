@@ -1,7 +1,8 @@
-// A front in small, and nights in a line: pictures for lists, each with its words.
+// A front in small, and nights in small: pictures for lists, each with its words.
 
 import { s } from "./dom.js";
 import { digits } from "./format.js";
+import { mark, stepPath } from "./lines.js";
 
 const WIDE = 120, HIGH = 72, EDGE = 7;
 
@@ -50,10 +51,7 @@ function scale(values, from, to) {
 }
 
 // The front as what it dominates: a candidate of that cost has at best that accuracy.
-function stairs(points, x, y) {
-  return points.map(([accuracy, cost], at) =>
-    (at === 0 ? `M${near(x(cost))} ${near(y(accuracy))}` : `H${near(x(cost))}V${near(y(accuracy))}`)).join("");
-}
+const stairs = (points, x, y) => stepPath(points.map(([accuracy, cost]) => [x(cost), y(accuracy)]));
 
 const near = (value) => value.toFixed(1);
 const diamond = (x, y, r) => s("path", { d: `M${near(x)} ${near(y - r)}l${r} ${r}l${-r} ${r}l${-r} ${-r}z`, fill: "var(--front)" });
@@ -67,31 +65,19 @@ function star(x, y) {
 }
 
 /**
- * Hypervolume night by night, the oldest first: nights are {at, hypervolume, regressed, label}.
- * A night that came out worse is a cross, the others are circles; the line breaks at none.
+ * Nights in small: steps as those of stepLine, the oldest first. `words`: what a screen reader says
+ * of it. There is one scale for each: hypervolumes of different searches say nothing of one another.
  */
-export function timeline(nights, words) {
-  const wide = 480, high = 130, left = 48, bottom = 24;
-  const values = nights.map((night) => night.hypervolume);
-  const least = Math.min(...values), most = Math.max(...values);
-  const pad = (most - least || most || 1) * 0.12;
-  const y = scale([Math.max(0, least - pad), most + pad], high - bottom, 8);
-  const x = (at) => (nights.length === 1 ? (left + wide) / 2 : left + 10 + (at / (nights.length - 1)) * (wide - left - 24));
-  const line = nights.map((night, at) => `${at ? "L" : "M"}${near(x(at))} ${near(y(night.hypervolume))}`).join("");
-  const label = (text, at, more) => s("text", { "font-size": 13, fill: "var(--quiet)", y: at, ...more }, text);
+export function spark(steps, words) {
+  const wide = 180, high = 56, lane = high - EDGE;
+  const told = steps.filter((step) => step.y !== null);
+  const x = (at) => (steps.length === 1 ? wide / 2 : EDGE + (at / (steps.length - 1)) * (wide - 2 * EDGE));
+  const y = scale(told.map((step) => step.y), lane - 10, 20);
+  const at = new Map(steps.map((step, i) => [step, x(i)]));
+  const spot = (step) => [at.get(step), step.y === null ? lane : y(step.y)];
+  const last = told.at(-1);
   return s("svg", { class: "thumb", viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": words },
-    s("path", { d: `M${left} 4V${high - bottom}H${wide - 4}`, fill: "none", stroke: "var(--line)" }),
-    label(digits(most), y(most) + 4, { x: left - 4, "text-anchor": "end" }),
-    most > least ? label(digits(least), y(least) + 4, { x: left - 4, "text-anchor": "end" }) : null,
-    s("path", { d: line, fill: "none", stroke: "var(--accent)", "stroke-width": 1.5 }),
-    nights.map((night, at) => mark(x(at), y(night.hypervolume), night)),
-    label(nights[0].label, high - 6, { x: left + 4 }),
-    nights.length > 1 ? label(nights.at(-1).label, high - 6, { x: wide - 4, "text-anchor": "end" }) : null);
-}
-
-function mark(x, y, night) {
-  const told = s("title", {}, `${night.label}: ${digits(night.hypervolume)}${night.regressed ? ", regressed" : ""}`);
-  if (!night.regressed) return s("circle", { cx: near(x), cy: near(y), r: 3.4, fill: "var(--accent)" }, told);
-  const d = `M${near(x - 4)} ${near(y - 4)}l8 8m0 -8l-8 8`;
-  return s("path", { d, fill: "none", stroke: "var(--bad)", "stroke-width": 2.5 }, told);
+    s("path", { d: stepPath(told.map(spot)), fill: "none", stroke: "var(--front)", "stroke-width": 1.6 }),
+    last ? s("circle", { cx: near(spot(last)[0]), cy: near(spot(last)[1]), r: 3, fill: "var(--front)" }) : null,
+    steps.filter((step) => step.mark).map((step) => mark(step.mark, ...spot(step))));
 }

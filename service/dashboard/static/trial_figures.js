@@ -2,8 +2,8 @@
 
 import { besideLegend, beside } from "./bars.js";
 import { h, table } from "./dom.js";
-import { labelOf, told } from "./form_metrics.js";
-import { digits, percent } from "./format.js";
+import { labelOf } from "./form_metrics.js";
+import { digits, percent, told } from "./format.js";
 
 const COSTS = { peak_memory: "peak_memory_frame" };
 

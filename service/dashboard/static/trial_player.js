@@ -187,10 +187,16 @@ function overlapChart(found, room, onPick) {
   const drawn = s("svg", { viewBox: `0 0 ${wide} ${HIGH}`, role: "img", "aria-label": label }, grid, frames,
     stroke(LINES[2], { d: path(found.candidate.overlap, x, y), "stroke-width": 2.5, "stroke-linejoin": "round" }),
     stroke(LINES[1], { d: path(found.teacher.overlap, x, y), "stroke-width": 2, "stroke-linejoin": "round" }), moment);
-  drawn.addEventListener("click", (event) => {
+  const pick = (event) => {
     const box = drawn.getBoundingClientRect(), along = ((event.clientX - box.left) / box.width) * wide;
     onPick(Math.round(((along - LEFT) / (wide - LEFT - 8)) * last));
-  });
+  };
+  let held = false; // by the mouse, or by a finger that goes sideways
+  drawn.style.touchAction = "pan-y";
+  drawn.addEventListener("click", pick);
+  drawn.addEventListener("pointerdown", (event) => { held = true; drawn.setPointerCapture(event.pointerId); });
+  drawn.addEventListener("pointermove", (event) => held && pick(event));
+  for (const kind of ["pointerup", "pointercancel"]) drawn.addEventListener(kind, () => { held = false; });
   return {
     picture: h("div", { class: "picture" }, drawn),
     mark: (at) => moment.setAttribute("d", `M${x(at)} ${TOP}V${HIGH - BOTTOM}`),

@@ -2,8 +2,8 @@
 
 import { bar } from "./bars.js";
 import { h, s, table } from "./dom.js";
-import { labelOf, told } from "./form_metrics.js";
-import { digits, moment, percent, seconds } from "./format.js";
+import { labelOf } from "./form_metrics.js";
+import { digits, moment, percent, seconds, told } from "./format.js";
 
 const WIDE = 560, TALL = 200, LEFT = 52, BOTTOM = 28, ROOM = 10;
 

@@ -116,9 +116,9 @@ async function more(view, place) {
 }
 
 function nothing(said, running) {
-  const filtered = said.text || said.label || said.tracker || said.kind || said.schedule || said.state.length;
+  const filtered = said.text || said.label.length || said.tracker || said.kind || said.schedule || said.state.length;
   if (filtered) return h("p", { class: "quiet" }, "No job fits these filters.");
-  return h("p", { class: "quiet away" }, running ? "No other job yet." : "No job yet. A search begins with “New search”, or with: paretrack submit.");
+  return h("p", { class: "quiet away" }, running ? "No other job yet." : ["No job yet. A search begins with “New search”, or with ", h("code", {}, "paretrack submit"), "."]);
 }
 
 function keepReading(view, place, signal) {

@@ -3,9 +3,9 @@
 import { get, may, send } from "../api.js";
 import { confirmed, h, put, table } from "../dom.js";
 import { busy } from "../form_fields.js";
-import { labelOf, metrics, told } from "../form_metrics.js";
+import { labelOf, metrics } from "../form_metrics.js";
 import { trackerForm } from "../form_tracker.js";
-import { ago, figure } from "../format.js";
+import { ago, figure, told } from "../format.js";
 import { read, write } from "../state.js";
 
 let form = null; // kept when the page is begun again, with what was typed
