@@ -98,9 +98,9 @@ class Devices:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def list(self, *, page: int = 50) -> Iterator[Device]:
-        """The last used first, page by page as they are needed."""
-        for item in pages(self._transport, "/devices", {"limit": page}):
+    def list(self, *, job: str | None = None, page: int = 50) -> Iterator[Device]:
+        """The last used first, page by page as they are needed; ``job``: by this search alone."""
+        for item in pages(self._transport, "/devices", {"limit": page, "job": job}):
             yield read(Device, item)
 
     def get(self, name: str, *, trials: int = 20) -> WholeDevice:

@@ -92,9 +92,12 @@ class Timing:
     change: float | None
 
 
-def list_devices(connection: Connection, caller: Caller, jobs: int = JOBS_SHOWN) -> list[Device]:
-    """All that the caller's searches have used, the last used first."""
-    rows = connection.execute(_seen(caller)).all()
+def list_devices(
+    connection: Connection, caller: Caller, job: str | None = None, jobs: int = JOBS_SHOWN
+) -> list[Device]:
+    """All that the caller's searches have used, or that one has, the last used first."""
+    query = _seen(caller)
+    rows = connection.execute(query if job is None else query.where(JOBS.c.id == job)).all()
     by_device: dict[str, list[Row[Any]]] = {}
     for row in rows:  # the newest first
         by_device.setdefault(row.device_id, []).append(row)

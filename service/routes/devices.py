@@ -11,6 +11,7 @@ from service.database import reading
 from service.devices import Device
 from service.routes._deps import ServiceDep, Viewer
 from service.routes._pages import Cursor, Limit, Page, from_cursor, to_cursor
+from service.routes.jobs import seen_search
 
 router = APIRouter(prefix="/devices", tags=["devices"])
 
@@ -108,12 +109,20 @@ class WholeDevicePublic(DevicePublic):
 
 @router.get("", response_model=Page[DevicePublic])
 def list_devices(
-    service: ServiceDep, caller: Viewer, limit: Limit = 50, cursor: Cursor = None
+    service: ServiceDep,
+    caller: Viewer,
+    job: Annotated[
+        str | None, Query(max_length=200, description="What this search alone has measured.")
+    ] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> Any:
     """Devices on which any of your searches has measured latencies, the last used first."""
     after = None if cursor is None else _place(cursor)
     with reading(service.engine) as connection:
-        found = devices.list_devices(connection, caller)
+        if job is not None:
+            seen_search(connection, caller, job)
+        found = devices.list_devices(connection, caller, job)
     found.sort(key=_order)
     rest = [one for one in found if after is None or _order(one) > after]
     following = to_cursor(*_order(rest[limit - 1])) if len(rest) > limit else None

@@ -11,10 +11,12 @@ from xml.etree import ElementTree
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from service import _optuna_tables as optuna_tables
 from service import jobs, queue
+from service._device_figures import Place, Told
+from service._timings import JOB_DEVICES
 from service.callers import EMBEDDED
 from service.database import writing
 from service.jobs import JOBS, NewJob, StoredJob
@@ -83,6 +85,25 @@ def test_searches_that_were_asked_alike_are_compared_without_a_word(
 ) -> None:
     page = compared(shown, context, six["one"].id, six["put away"].id)
     expect(page.get_by_role("region", name="Not asked alike")).to_have_count(0)
+
+
+def test_searches_that_were_timed_on_two_devices_are_said_to_be_so(
+    shown: Shown, context: BrowserContext
+) -> None:
+    both = [make_big_job(shown.engine, 60, name=f"board {n}", seed=n).id for n in (0, 1)]
+    at = datetime.now(UTC)
+    for number, job_id in enumerate(both):
+        place = Place(name=f"<i>board {number}</i>", machine="aarch64 Linux", cores="6")
+        row = {"device_id": place.id, "trials": 1, "told_json": Told(threads=[1]).to_text()}
+        row |= {"job_id": job_id, "first_at": at, "last_at": at, **vars(place)}
+        with writing(shown.engine) as connection:
+            connection.execute(insert(JOB_DEVICES).values(**row))
+    page = compared(shown, context, *both)
+    differ = page.get_by_role("region", name="Not asked alike")
+    for letter, number in (("A", 0), ("B", 1)):
+        expect(differ).to_contain_text(
+            f"{letter}: <i>board {number}</i> (aarch64 Linux, 6 cores, 1 thread a candidate)"
+        )
 
 
 def test_chosen_axes_are_those_that_are_shown(

@@ -114,6 +114,7 @@ def test_a_device_says_what_was_measured_on_it(engine: Engine, here: Bench, fres
     assert [line["number"] for line in whole["timings"]] == [5, 4, 3]
     assert whole["timings"][0]["job_name"] == "one"
     assert listed(fresh, limit=1) == [first]
+    assert (listed(fresh, job=one.id), listed(fresh, job=two.id)) == ([second], [first])
 
 
 def test_pages_of_devices_go_on_where_the_last_one_ended(
@@ -143,6 +144,8 @@ def test_pages_of_devices_go_on_where_the_last_one_ended(
         (f"/devices/a?trials={10**30}", 422),
         ("/devices?limit=0", 422),
         ("/devices?cursor=nonsense", 422),
+        ("/devices?job=nobodys", 404),
+        (f"/devices?job={'a' * 201}", 422),
     ],
 )
 def test_what_is_not_there_or_out_of_bounds_is_a_problem(
@@ -260,6 +263,7 @@ def test_searches_of_others_do_not_show_through_counts_or_drift(
     seen = site.ask("GET", path, "ann", Role.VIEWER).json()["timings"]
     assert {line["job"] for line in seen} == {anns.id} and len(seen) == 6
     assert site.ask("GET", path, "zoe", Role.SUBMITTER).status_code == 404
+    assert site.ask("GET", f"/devices?job={anns.id}", "bea", Role.VIEWER).status_code == 404
     with writing(engine) as connection:
         connection.execute(update(JOBS).where(JOBS.c.id == anns.id).values(project="drones"))
     shared = site.ask("GET", "/devices", "zoe", Role.VIEWER, "drones").json()["items"]

@@ -106,9 +106,9 @@ async function refresh(view) {
     put(places.said, h("p", { class: "quiet" }, view.known.length < 2 ? ["There are not two searches yet. ", h("a", { href: "/jobs/new" }, "Begin one"), "."] : "Choose two searches or more."));
     return;
   }
-  let found, differ = false;
+  let found, differ = false, devices;
   try {
-    [found, differ] = await compared(view);
+    [[found, differ], devices] = await Promise.all([compared(view), timedOn(view)]);
   } catch (error) {
     if (signal.aborted || chosen !== view.chosen) return;
     view.plot = null;
@@ -118,7 +118,7 @@ async function refresh(view) {
   }
   if (chosen !== view.chosen) return; // another choice was quicker
   drawn(view, found);
-  tables(view, found, differ);
+  tables(view, found, differ, devices);
   await goOn(view);
 }
 
@@ -131,6 +131,17 @@ async function compared({ chosen, signal }) {
     if (error.status !== 422 || read("x") || read("y")) throw error;
     return [await ask({ x: UP, y: ACROSS }), true];
   }
+}
+
+/** By job, the devices that it was timed on; one that is gone meanwhile was on none. */
+async function timedOn({ chosen, signal }) {
+  const one = async (job) => [job, (await get("/devices", { job }, { signal }).catch(missing)).items];
+  return Object.fromEntries(await Promise.all(chosen.map(one)));
+}
+
+function missing(error) {
+  if (error.status !== 404) throw error;
+  return { items: [] };
 }
 
 /** Again soon, while one of them goes on. */
@@ -188,7 +199,7 @@ function bounds(found) {
     .filter((limit, i, all) => all.findIndex((one) => JSON.stringify(one) === JSON.stringify(limit)) === i); // often the same in all
 }
 
-function tables({ places, known, chosen }, found, differ) {
+function tables({ places, known, chosen }, found, differ, devices) {
   const named = Object.fromEntries(found.fronts.map((front, i) => [front.job, `${LETTERS[i]}: ${short(front.name)}`]));
   const least = Math.max(...found.fronts.map((front) => front.hypervolume));
   const number = { class: "number" };
@@ -197,7 +208,7 @@ function tables({ places, known, chosen }, found, differ) {
   put(places.said,
     stars.length ? h("ul", { class: "legend", "aria-label": "Teachers" }, stars.map(({ name, x, y }) => h("li", {}, icon("teacher"), ` ${name}: ${figure(y, unitOf(up))} at ${figure(x, unitOf(across))}`))) : null,
     notes(found, differ),
-    differences(chosen.map((id) => known.find((job) => job.id === id)), LETTERS, found.metrics),
+    differences(chosen.map((id) => known.find((job) => job.id === id)), LETTERS, devices, found.metrics),
     h("h2", {}, "Hypervolume"),
     table([
       ["search", (front) => named[front.job], name],
