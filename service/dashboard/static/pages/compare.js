@@ -216,7 +216,7 @@ function tables({ places, known, chosen }, found, differ, devices) {
       ["hypervolume", (front) => h("span", {}, percent(front.hypervolume), front.hypervolume === least ? " (the most)" : ""), number],
       ["best", (front) => best(front, found), number],
       ["cheapest", (front) => cheapest(front, found), number],
-    ], found.fronts, { caption: "All from one reference: the worst of the searches' own" }),
+    ], found.fronts, { caption: "All from one reference: the worst of the searches' own", stacks: true }),
     h("h2", {}, "Who is ahead of whom"),
     table([
       ["search", (pair) => named[pair.job], name],
@@ -225,7 +225,7 @@ function tables({ places, known, chosen }, found, differ, devices) {
       ["its points that are dominated", (pair) => pair.dominated, number],
       ["that are its alone", (pair) => pair.alone.length, number],
       ["shared", (pair) => pair.shared, number],
-    ], found.pairs, { caption: "What a front lacks to be nowhere behind the other, as a share of both fronts' range" }),
+    ], found.pairs, { caption: "What a front lacks to be nowhere behind the other, as a share of both fronts' range", stacks: true }),
     found.leads.length ? leads(found, named) : null);
 }
 
@@ -265,6 +265,6 @@ function leads(found, named) {
       [`${across.label} from`, (lead) => figure(lead.start, unit), { class: "number" }],
       ["to", (lead) => (lead.end === null ? "on" : figure(lead.end, unit)), { class: "number" }],
       ["the best accuracy for that cost", (lead) => lead.jobs.map((job) => named[job]).join("; ") || "nobody yet", { class: "name" }],
-    ], found.leads, { caption: "Ranges of the cost, and who has the best there" }),
+    ], found.leads, { caption: "Ranges of the cost, and who has the best there", stacks: true }),
   ];
 }
