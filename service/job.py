@@ -9,11 +9,8 @@ from typing import Any, TypeVar, get_type_hints
 from search_spaces import ArchitectureError, ParetrackError, value_from_json
 
 SEARCH = "search"  # the kind of such jobs, in the queue and in the API
-
-
+OF_A_TRIAL = re.compile(r"[^/]+/\d{1,9}")  # a job's name and the number of its trial
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")  # of the way in a message, "Job.budget.trials"
-
-OF_A_TRIAL = re.compile(r"[^/]+/\d{1,9}")
 
 T = TypeVar("T")
 

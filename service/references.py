@@ -17,7 +17,7 @@ from service.first_trials import Origin, in_service, origins, with_params
 from service.job import JobError, blamed
 from service.jobs import JOBS, StoredJob
 from service.recipe_job import KIND as TUNING
-from service.teachers import OF_A_TRIAL
+from service.teachers import OF_A_STORED_TRIAL
 from service.trial_reading import read_trial
 
 # Of a trial's own candidate; what it was searched with beside that is the job's.
@@ -51,7 +51,7 @@ def filled_in(connection: Connection, caller: Caller, spec: Mapping[str, Any]) -
 
 def _cut_of(connection: Connection, caller: Caller, name: str) -> dict[str, Any]:
     """What a tuning of a trial's recipe begins with."""
-    parts = OF_A_TRIAL.fullmatch(name)
+    parts = OF_A_STORED_TRIAL.fullmatch(name)
     if parts is None:
         raise JobError(f"of: expected JOB/NUMBER of a trial, got {name[:100]!r}")
     job = _seen(connection, caller, parts[1])

@@ -31,7 +31,8 @@ TEACHERS = cast(Table, TeacherRow.__table__)
 PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 MOST = 100  # of one owner that are not archived
 ABOUT = "about.json"  # in an uploaded teacher's folder: what it costs
-OF_A_TRIAL = re.compile(r"([^/]{1,80})/(\d{1,9})")
+# By its job's id, which is short; ``OF_A_TRIAL`` is also by the name of a job that no service has.
+OF_A_STORED_TRIAL = re.compile(r"([^/]{1,80})/(\d{1,9})")
 _WEIGHTS, _DESCRIPTION = "weights.safetensors", "architecture.json"
 
 
@@ -140,7 +141,7 @@ def folder(
         return None  # plan knows them
     if (uploaded := find(connection, name)) is not None:
         return _of_upload(settings, uploaded, caller)
-    of_a_trial = OF_A_TRIAL.fullmatch(name)
+    of_a_trial = OF_A_STORED_TRIAL.fullmatch(name)
     if of_a_trial is None:
         return None
     return _of_trial(connection, of_a_trial[1], int(of_a_trial[2]), caller)

@@ -3,6 +3,7 @@
 const API = "/api/v1";
 const TOKEN = "paretrack.token";
 const AGAIN = [500, 1000, 2000, 4000, 8000]; // milliseconds before a read is tried again, the last for ever
+const PAGE = 500; // items of one answer at most
 const SILENCE = 45_000; // without so much as a heartbeat: a stream that is dead
 
 /** What the service says is wrong (RFC 9457), or that it says nothing (status 0). */
@@ -112,16 +113,21 @@ async function whole(answer, signal) {
   }
 }
 
-/** All items of a list, page by page; at most `most`. */
-export async function list(path, params = {}, most = 500) {
+/** The first `most` items of a list, in as few requests as there may be, and `next`, where it goes on; null: nowhere. */
+export async function upTo(most, path, params = {}, { signal } = {}) {
   const items = [];
-  let cursor = null;
+  let next = null;
   do {
-    const page = await get(path, { ...params, limit: Math.min(most - items.length, 100), cursor });
+    const page = await get(path, { ...params, limit: Math.min(most - items.length, PAGE), cursor: next }, { signal });
     items.push(...page.items);
-    cursor = page.next;
-  } while (cursor !== null && items.length < most);
-  return items;
+    next = page.next;
+  } while (next !== null && items.length < most);
+  return { items, next };
+}
+
+/** The same without a word of what comes after them. */
+export async function list(path, params = {}, most = 500, options = {}) {
+  return (await upTo(most, path, params, options)).items;
 }
 
 export async function send(method, path, json, headers = {}) {

@@ -1,6 +1,6 @@
 // The fields of a search, in sections: names and choices are those that the API tells.
 
-import { get, list } from "./api.js";
+import { list } from "./api.js";
 import { h } from "./dom.js";
 import { choice, listed, number, text } from "./form_fields.js";
 import { firstField } from "./form_first.js";
@@ -14,24 +14,12 @@ const CHOICES = { sampler: "/samplers", early_stopping: "/early-stopping", pruni
 const RECOVERY = ["steps", "pruning", "recovery", "refit"];
 const PLACED = ["name", "teacher", "space", "accuracy", "costs", "limits", "budget", "data", "recipe", "first", ...RECOVERY];
 
-/** Everything the form is made of, read from the API. */
-export async function catalogue() {
-  const found = { trackers: await allTrackers(), recipes: await list("/recipes"), datasets: await list("/datasets"), choices: {} };
+/** Everything a form is made of, read from the API: `choices` by the name of their field. */
+export async function catalogue(choices = CHOICES) {
+  const found = { trackers: await list("/trackers", {}, 1000), recipes: await list("/recipes"), datasets: await list("/datasets"), choices: {} };
   // One after the other: a service that has just begun reads its own source for them, once.
-  for (const [name, path] of Object.entries(CHOICES)) found.choices[name] = await list(path);
+  for (const [name, path] of Object.entries(choices)) found.choices[name] = await list(path);
   return found;
-}
-
-/** All trackers that may be started from. */
-export async function allTrackers() {
-  const items = [];
-  let cursor = null;
-  do {
-    const found = await get("/trackers", { limit: 200, cursor });
-    items.push(...found.items);
-    cursor = found.next;
-  } while (cursor !== null && items.length < 1000);
-  return items;
 }
 
 /** {fields, sections: [{title, fields, folded}], ...} for a schema, a catalogue and all metrics. */

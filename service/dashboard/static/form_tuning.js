@@ -1,11 +1,10 @@
 // The fields of a tuning of a recipe, in sections: the schema says which there are and what they are for.
 
-import { list } from "./api.js";
 import { json, listed, number, text } from "./form_fields.js";
 import { OF_A_TRIAL } from "./form_first.js";
 import { recipeField } from "./form_recipe.js";
 import { fieldOf, proposing } from "./form_schema.js";
-import { allTrackers, dataFields } from "./form_search.js";
+import { catalogue, dataFields } from "./form_search.js";
 
 const CHOICES = { pruning: "/pruning-methods", recovery: "/recoveries" };
 const TRIED = ["trials", "scheduler", "metric", "seconds"];
@@ -14,11 +13,7 @@ const PLACED = ["name", "of", "teacher", "recipe", "recovery", "steps", "vary", 
 const VARIED = '{"learning_rate": {"least": 1e-4, "most": 1e-2, "log": true}, "schedule": ["cosine", "drop"], "clip": null}';
 
 /** Everything the form is made of, read from the API. */
-export async function tuningCatalogue() {
-  const found = { trackers: await allTrackers(), recipes: await list("/recipes"), datasets: await list("/datasets"), choices: {} };
-  for (const [name, path] of Object.entries(CHOICES)) found.choices[name] = await list(path);
-  return found;
-}
+export const tuningCatalogue = () => catalogue(CHOICES);
 
 /** {fields, sections: [{title, fields, folded}], of, teacher, recipe} for a schema and a catalogue. */
 export function tuningFields(schema, found) {

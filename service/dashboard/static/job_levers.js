@@ -1,6 +1,6 @@
 // A job's levers and gates: parallel coordinates, what each lever matters, where candidates fell.
 
-import { Problem, get } from "./api.js";
+import { Problem, get, list } from "./api.js";
 import { bar } from "./bars.js";
 import { h, put, table } from "./dom.js";
 import { labelOf, metrics } from "./form_metrics.js";
@@ -87,15 +87,8 @@ function whenSeen(view) {
 }
 
 /** Trials, the newest first. */
-async function trials(view, params, most) {
-  const found = [];
-  let cursor = null;
-  do {
-    const page = await get(`${view.path}/trials`, { sort: "-number", ...params, limit: Math.min(500, most - found.length), cursor }, { signal: view.signal });
-    found.push(...page.items);
-    cursor = page.next;
-  } while (cursor !== null && found.length < most);
-  return found;
+function trials({ path, signal }, params, most) {
+  return list(`${path}/trials`, { sort: "-number", ...params }, most, { signal });
 }
 
 function keepReading(view) {

@@ -1,6 +1,6 @@
 // What runs now, and all other jobs. Both are read again by themselves; what has not changed is left alone.
 
-import { get, may } from "../api.js";
+import { get, may, upTo } from "../api.js";
 import { h, put } from "../dom.js";
 import { metrics } from "../form_metrics.js";
 import { filters, wanted } from "../form_filters.js";
@@ -81,7 +81,7 @@ async function readOthers(view, place) {
   const said = wanted();
   const params = { ...said, state: said.state.length ? said.state : RESTING };
   try {
-    const found = await page(params, view.shown, view.signal);
+    const found = await upTo(view.shown, "/jobs", params, { signal: view.signal });
     if (mine !== asked) return;
     view.next = found.next;
     view.others.show(found.items);
@@ -93,18 +93,6 @@ async function readOthers(view, place) {
     if (error.status === 401) throw error;
     put(place.wrong, error.message);
   }
-}
-
-/** The newest `count`, in as few requests as there may be. */
-async function page(params, count, signal) {
-  const items = [];
-  let cursor = null;
-  do {
-    const found = await get("/jobs", { ...params, limit: Math.min(count - items.length, 200), cursor }, { signal });
-    items.push(...found.items);
-    cursor = found.next;
-  } while (cursor !== null && items.length < count);
-  return { items, next: cursor };
 }
 
 async function more(view, place) {

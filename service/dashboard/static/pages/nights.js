@@ -1,6 +1,6 @@
 // Schedules: when they run, and what each night came to.
 
-import { get, may, send } from "../api.js";
+import { get, may, send, upTo } from "../api.js";
 import { confirmed, h, put } from "../dom.js";
 import { busy } from "../form_fields.js";
 import { against, change, nightsInSmall, nightsOf } from "../form_nights.js";
@@ -57,7 +57,7 @@ async function begin(from, wrong) {
 async function readAll(place, held, about) {
   const mine = (about.turn += 1); // of several readings the last one counts
   try {
-    const { items: found, next } = await pages(about.shown, { archived: place.archived.checked ? "true" : null }, about.signal);
+    const { items: found, next } = await upTo(about.shown, "/schedules", { archived: place.archived.checked ? "true" : null }, { signal: about.signal });
     const before = new Map(found.map((schedule) => [schedule.id, held.get(schedule.id)?.ticks]));
     const seen = await Promise.all(found.map(async (schedule) => [schedule, await ticks(schedule, before.get(schedule.id), about.signal)]));
     if (mine !== about.turn) return;
@@ -77,18 +77,6 @@ async function readAll(place, held, about) {
     if (about.signal.aborted || error.status === 401) return;
     put(place.wrong, error.message);
   }
-}
-
-/** The newest `count` schedules. */
-async function pages(count, params, signal) {
-  const items = [];
-  let cursor = null;
-  do {
-    const found = await get("/schedules", { ...params, limit: Math.min(count - items.length, 200), cursor }, { signal });
-    items.push(...found.items);
-    cursor = found.next;
-  } while (cursor !== null && items.length < count);
-  return { items, next: cursor };
 }
 
 async function more(place, about) {
